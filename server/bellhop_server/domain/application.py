@@ -1,0 +1,125 @@
+"""Applications (tenants), their secrets and their provider credentials."""
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from bellhop_server.domain import Micros
+from bellhop_server.domain.device import ApnsEnvironment, Platform
+
+
+class AnonymousPolicy(IntEnum):
+    """Who may register a device without a user."""
+
+    OPEN = 1
+    SECRET = 2
+    OFF = 3
+
+
+class SecretKind(IntEnum):
+    """What a secret allows."""
+
+    CLIENT = 1
+    APP = 2
+    DEVICE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Rules of an application."""
+
+    anonymous_policy: AnonymousPolicy = AnonymousPolicy.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A tenant."""
+
+    app_id: str
+    display_name: str
+    policy: Policy
+    create_time: Micros
+    update_time: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A client or app secret without its text: only the SHA-256 of what was shown is kept."""
+
+    secret_id: str
+    app_id: str
+    kind: SecretKind
+    digest: bytes
+    hint: str
+    create_time: Micros
+    expire_time: Micros | None = None
+    last_use_time: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownSecret:
+    """What the look-up of one digest found: whose it is and until when.
+
+    `device_id` is set for SecretKind.DEVICE. `retired` is a device secret that has been replaced or whose device is
+    gone: it proves nothing but what UnregisterDevice still takes, and that it was once a secret of that device.
+    """
+
+    app_id: str
+    kind: SecretKind
+    digest: bytes
+    secret_id: str = ""
+    device_id: str = ""
+    expire_time: Micros | None = None
+    retired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ApnsCredential:
+    """A .p8 key and what it serves. `topics[0]` is the default; no environments: both."""
+
+    key_id: str
+    team_id: str
+    p8: str = field(repr=False)
+    topics: tuple[str, ...]
+    environments: tuple[ApnsEnvironment, ...] = ()
+
+    def serves(self, environment: ApnsEnvironment) -> bool:
+        """Whether the key may be used in this environment."""
+        return not self.environments or environment in self.environments
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What a provider said to a credential."""
+
+    ok: bool
+    reason: str
+    probe_time: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A stored provider credential; `version` grows with every replacement."""
+
+    app_id: str
+    credential_id: str
+    platform: Platform
+    version: int
+    update_time: Micros
+    secret: ApnsCredential
+    probe: ProbeResult | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """A provider that is left alone for a while because it, or the credential, failed."""
+
+    credential_id: str
+    platform: Platform
+    reason: str
+    retry_time: Micros
+
+
+def digest_of(secret: str) -> bytes:
+    """SHA-256 of a secret's text: the only form in which one is kept."""
+    return hashlib.sha256(secret.encode()).digest()

@@ -1,0 +1,82 @@
+"""Batches: some hundred items of a message, the unit that a worker claims, hands over and reports on."""
+
+from dataclasses import dataclass, field
+
+from bellhop_server.domain import Micros
+from bellhop_server.domain.message import Result
+
+BATCH_SIZE = 500
+
+
+@dataclass(slots=True)
+class Item:
+    """One device of a message as it was planned.
+
+    `user_id` empty: anonymous. `attempts` counts hand-overs, `doubts` those of unknown end; `obstacle` and
+    `obstacle_status` are the last word of the provider that kept it from being final.
+    """
+
+    device_id: str
+    user_id: str
+    binding_epoch: int
+    target_digest: str
+    attempts: int = 0
+    doubts: int = 0
+    obstacle: str = ""
+    obstacle_status: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewBatch:
+    """A batch to be written: due at `due_time`, higher `priority` first."""
+
+    items: list[Item]
+    due_time: Micros
+    priority: int
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedBatch:
+    """A batch under a lease.
+
+    `lease` is the token that every later write of the holder must match. `in_doubt`: somebody before us had begun to
+    hand it over, so an item without a result may or may not have left.
+    """
+
+    batch_id: int
+    message_ref: int
+    app_id: str
+    lease: str
+    in_doubt: bool
+    retry: bool
+    items: list[Item]
+
+
+@dataclass(slots=True)
+class BatchReport:
+    """What a worker has to say of a batch it holds: final results so far and, at the end, what is to be tried again.
+
+    `done` deletes the batch and writes `again` in the same transaction.
+    """
+
+    batch_id: int
+    message_ref: int
+    lease: str
+    results: list[Result] = field(default_factory=list)
+    done: bool = False
+    again: list[NewBatch] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a report: `first_seq` is the cursor number of its first result.
+
+    `lost`: the lease was no longer ours, nothing was written. `completed`: the message has all its results now.
+    """
+
+    message_ref: int
+    first_seq: int
+    results: list[Result]
+    completed: bool
+    lost: bool = False

@@ -1,0 +1,73 @@
+"""What is handed to a provider, and what providers answer: data, never exceptions."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from bellhop_server.domain import Micros
+from bellhop_server.domain.application import ApnsCredential
+from bellhop_server.domain.device import Target
+from bellhop_server.domain.notification import Notification, Priority
+
+
+class Verdict(Enum):
+    """One answer of any provider, or of the way to it."""
+
+    ACCEPTED = "accepted"
+    TOKEN_INVALID = "token invalid"  # noqa: S105 - a verdict, not a password
+    TOKEN_GONE_SINCE = "token gone since"  # noqa: S105 - a verdict, not a password
+    TOKEN_MISMATCH = "token mismatch"  # noqa: S105 - a verdict, not a password
+    PAYLOAD_INVALID = "payload invalid"
+    PAYLOAD_TOO_LARGE = "payload too large"
+    THROTTLED_TARGET = "throttled target"
+    THROTTLED_SENDER = "throttled sender"
+    PROVIDER_UNAVAILABLE = "provider unavailable"
+    NOT_SENT = "not sent"
+    UNKNOWN = "unknown"
+    CREDENTIALS_INVALID = "credentials invalid"
+    CONFIG_ERROR = "config error"
+    NOT_CONFIGURED = "not configured"
+    ENDPOINT_BLOCKED = "endpoint blocked"
+    ADAPTER_BUG = "adapter bug"
+
+
+class Answer(NamedTuple):
+    """What became of one hand-over.
+
+    `status` is the provider's HTTP status, 0 without an answer; `reason` its own word or ours; `retry_after` seconds that
+    the provider asked for; `invalid_since` when it says the token died, 0 when it does not.
+    """
+
+    verdict: Verdict
+    status: int = 0
+    reason: str = ""
+    provider_message_id: str = ""
+    retry_after: float | None = None
+    invalid_since: Micros = 0
+
+
+class Delivery(NamedTuple):
+    """One hand-over: where to, and the id by which the provider may know it again on a resend (a UUID)."""
+
+    target: Target
+    provider_message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Deliveries of one message to one provider under one credential.
+
+    `deadline` (monotonic seconds): a request that has not been handed over by then must never be written and is
+    answered NOT_SENT. `expire_time`: when the provider shall stop trying; `now_or_never`: ttl 0.
+    """
+
+    app_id: str
+    credential_id: str
+    credential_version: int
+    credential: ApnsCredential
+    notification: Notification
+    priority: Priority
+    expire_time: Micros
+    now_or_never: bool
+    deliveries: list[Delivery]
+    deadline: float

@@ -1,0 +1,87 @@
+"""Devices: one installation of an application each, where it is found, and whom it is bound to."""
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from bellhop_server.domain import Micros
+
+
+class Platform(IntEnum):
+    """A network that carries notifications."""
+
+    APNS = 1
+    FCM = 2
+    WEB_PUSH = 3
+
+
+class ApnsEnvironment(IntEnum):
+    """Apple's two separate worlds of tokens."""
+
+    SANDBOX = 1
+    PRODUCTION = 2
+
+
+class DeviceState(IntEnum):
+    """Whether a device takes part in sends."""
+
+    ACTIVE = 1
+    DEAD = 2
+    UNVERIFIED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a provider finds a device.
+
+    `address` is the provider's own word for it, in normal form: for APNs the token in lower-case hexadecimal.
+    `apns_topic` empty and `apns_environment` None mean "what the credential says", resolved at hand-over.
+    """
+
+    platform: Platform
+    address: str = field(repr=False)
+    apns_topic: str = ""
+    apns_environment: ApnsEnvironment | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over network and address: what makes two targets the same one, whatever topic they name."""
+        return hashlib.sha256(b"%d:%s" % (self.platform, self.address.encode())).digest()
+
+    @property
+    def fingerprint(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of the address: tells two targets apart without showing them."""
+        return hashlib.sha256(self.address.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What an app says of its installation."""
+
+    locale: str = ""
+    time_zone: str = ""
+    app_version: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One installation. `user_id` None: anonymous. `binding_epoch` changes exactly when `user_id` does, never back."""
+
+    app_id: str
+    device_id: str
+    user_id: str | None
+    binding_epoch: int
+    target: Target
+    facts: DeviceFacts
+    state: DeviceState
+    register_time: Micros
+    bind_time: Micros | None
+    update_time: Micros
+    target_time: Micros
+    target_accepted: bool = False
+
+
+def user_key(user_id: str) -> bytes:
+    """SHA-256 of a user id: what is indexed, since user ids are long and of any alphabet."""
+    return hashlib.sha256(user_id.encode()).digest()

@@ -1,0 +1,390 @@
+"""What the use cases need of the world. Each docstring is the contract that an implementation must keep.
+
+Every method of a store may raise `ServiceUnavailable` (nothing was written) and, where it writes, `Overloaded` (nothing was
+taken); what else it raises is named. A write has been committed durably when its call returns.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bellhop_server.domain import Micros
+from bellhop_server.domain.application import (
+    Application,
+    Breaker,
+    Credential,
+    KnownSecret,
+    Policy,
+    ProbeResult,
+    Secret,
+)
+from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Item, NewBatch, Recorded
+from bellhop_server.domain.delivery import Answer, Chunk
+from bellhop_server.domain.device import Device, DeviceState, Platform
+from bellhop_server.domain.message import (
+    Audience,
+    Message,
+    MessageCounts,
+    MessageState,
+    Outcome,
+    Result,
+    ResultFilter,
+    Send,
+)
+from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
+
+
+class Clock(Protocol):
+    """Time, so that tests can hold it."""
+
+    def now(self) -> Micros:
+        """Wall clock, UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back; for deadlines within this process."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Returns once that much monotonic time has passed."""
+        ...
+
+
+class ApplicationStore(Protocol):
+    """Tenants, secrets and provider credentials. Credentials are sealed at rest."""
+
+    async def create_application(self, application: Application, secrets: Sequence[Secret]) -> None:
+        """Raises ApplicationAlreadyExists."""
+        ...
+
+    async def get_application(self, app_id: str) -> Application:
+        """Raises ApplicationNotFound."""
+        ...
+
+    async def list_applications(self, after: str, limit: int) -> list[Application]:
+        """Those with an id greater than `after`, by id."""
+        ...
+
+    async def update_application(
+        self, app_id: str, now: Micros, display_name: str | None, policy: Policy | None
+    ) -> Application:
+        """Changes what is not None. Raises ApplicationNotFound."""
+        ...
+
+    async def delete_application(self, app_id: str) -> bool:
+        """Deletes it with all it has: secrets, credentials, devices, messages, results. False: there was none."""
+        ...
+
+    async def add_secret(self, secret: Secret, others_end: Micros, live_limit: int) -> None:
+        """Adds one; each live one of the same kind ends at the earlier of its own end and `others_end`.
+
+        Raises ApplicationNotFound, QuotaExceeded("secrets") when more than `live_limit` of the kind would be live.
+        """
+        ...
+
+    async def list_secrets(self, app_id: str, ended_after: Micros, after: str, limit: int) -> list[Secret]:
+        """Client and app secrets by id: live ones and those that ended after that time. Raises ApplicationNotFound."""
+        ...
+
+    async def end_secret(self, app_id: str, secret_id: str, now: Micros) -> Secret:
+        """Ends it now unless it has ended. Raises ApplicationNotFound, SecretNotFound."""
+        ...
+
+    async def find_secrets(self, digests: Sequence[bytes]) -> list[KnownSecret]:
+        """All that these digests are, of whatever kind and application, ended ones too. One indexed look-up."""
+        ...
+
+    async def touch_secrets(self, last_use: Mapping[str, Micros]) -> None:
+        """Notes when secrets (by secret id) were last used; best effort."""
+        ...
+
+    async def put_credential(self, credential: Credential) -> Credential:
+        """Stores it, replacing what has its name; returns it with its new version. Raises ApplicationNotFound."""
+        ...
+
+    async def list_credentials(self, app_id: str) -> list[Credential]:
+        """All of an application, by credential id. Empty for an unknown application."""
+        ...
+
+    async def set_probe(self, app_id: str, credential_id: str, version: int, probe: ProbeResult) -> None:
+        """Notes what the provider said, if that version is still there."""
+        ...
+
+    async def delete_credential(self, app_id: str, credential_id: str) -> bool:
+        """False: there was none. Raises ApplicationNotFound."""
+        ...
+
+
+class DeviceStore(Protocol):
+    """Who is where. One command is one transaction; commands that arrive together may share one commit."""
+
+    async def execute(self, command: RegistryCommand) -> RegistryAnswer:
+        """Carries out one command by the rules of `domain.registration`; the same whatever else runs at the time.
+
+        Raises what the rules raise.
+        """
+        ...
+
+    async def get_device(self, app_id: str, device_id: str) -> Device:
+        """Raises DeviceNotFound."""
+        ...
+
+    async def list_devices(self, query: "DeviceQuery", after: str, limit: int) -> list[Device]:
+        """By device id (code point order), those greater than `after`."""
+        ...
+
+    async def count_devices(self, query: "DeviceQuery") -> int:
+        """How many; a scan."""
+        ...
+
+    async def read_devices(self, app_id: str, device_ids: Sequence[str]) -> dict[str, Device]:
+        """As they are now: a statement of its own, on the primary, outside any open transaction."""
+        ...
+
+    async def retire_targets(self, app_id: str, dead: Sequence["DeadTarget"]) -> int:
+        """Marks devices DEAD that still have that very target presented at that very time; returns how many."""
+        ...
+
+    async def mark_accepted(self, app_id: str, taken: Sequence[tuple[str, bytes]]) -> None:
+        """Notes that a provider has accepted these (device id, target digest) before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceQuery:
+    """Filters of a list, joined by "and". `anonymous` None: both. Empty tuples: no filter."""
+
+    app_id: str
+    user_id: str = ""
+    platforms: tuple[Platform, ...] = ()
+    states: tuple[DeviceState, ...] = (DeviceState.ACTIVE,)
+    anonymous: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadTarget:
+    """A target that a provider declared dead, as it was when it was handed over."""
+
+    device_id: str
+    target_digest: bytes
+    target_time: Micros
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A message, and whether it had been accepted before under the same request id."""
+
+    message: Message
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AudiencePage:
+    """Some devices of an audience. `missing` are named ids that have nothing to send to. `after` None: the end."""
+
+    items: list[Item]
+    missing: list[Result]
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """A message whose audience is not wholly resolved; `after` is where to go on ("" at the start)."""
+
+    message: Message
+    after: str
+
+
+class MessageStore(Protocol):
+    """Messages, their batches and their results."""
+
+    async def find_request(self, app_id: str, request_id: str) -> tuple[str, str] | None:
+        """(fingerprint, message id) of a request id that is remembered; it may outlive its message."""
+        ...
+
+    async def accept(self, send: Send, fingerprint: str, message_id: str, now: Micros) -> Accepted:
+        """Writes message and request id in one transaction, as an unplanned message in state SENDING.
+
+        `send.request_id`, or else a `send.message_id` given by the caller, is the key: known with the same fingerprint it is
+        replayed, with another RequestIdReused is raised. `message_id` is the id to give it.
+        """
+        ...
+
+    async def get_message(self, app_id: str, message_id: str) -> Message:
+        """Raises MessageNotFound."""
+        ...
+
+    async def get_message_by_ref(self, ref: int) -> Message:
+        """Raises MessageNotFound."""
+        ...
+
+    async def counts(self, refs: Sequence[int]) -> dict[int, MessageCounts]:
+        """Numbers so far of each message, consistent in themselves."""
+        ...
+
+    async def list_messages(
+        self,
+        app_id: str,
+        states: Sequence[MessageState],
+        accepted_from: Micros | None,
+        accepted_until: Micros | None,
+        before: tuple[Micros, int] | None,
+        limit: int,
+    ) -> list[Message]:
+        """The latest first; `before` is (accept_time, ref) of the last one of the page before."""
+        ...
+
+    async def list_results(self, query: "ResultQuery", after_seq: int, limit: int) -> list[tuple[int, Result]]:
+        """(seq, result) in the order in which they were written, those beyond `after_seq`."""
+        ...
+
+    async def last_seq(self, ref: int) -> int:
+        """The highest cursor number that the message has handed out; 0: none."""
+        ...
+
+    async def unplanned(self, limit: int) -> list[Planning]:
+        """Messages whose planning is not finished, higher priority and older first."""
+        ...
+
+    async def read_audience(self, app_id: str, audience: Audience, after: str, limit: int) -> AudiencePage:
+        """The next devices of an audience by keyset, ACTIVE ones only, about `limit`; nothing is held open between calls."""
+        ...
+
+    async def add_plan(
+        self, ref: int, expected_after: str, page: AudiencePage, batches: Sequence[NewBatch], now: Micros
+    ) -> Recorded:
+        """Batches, missing results, counts and the planner's cursor in one transaction.
+
+        Raises ConcurrentChange when the cursor is no longer `expected_after`. A page whose `after` is None ends the
+        planning, and completes a message that has nothing left to do.
+        """
+        ...
+
+    async def claim(self, worker: str, now: Micros, lease_until: Micros, limit: int) -> list[ClaimedBatch]:
+        """Takes due batches that nobody holds, or whose lease ended, by priority and age; one statement."""
+        ...
+
+    async def start(self, batch_id: int, lease: str, now: Micros) -> bool:
+        """Notes that the batch is about to be handed over. False: the lease is no longer ours."""
+        ...
+
+    async def release(self, worker: str) -> int:
+        """Gives back what this worker claimed and has not started; returns how many batches."""
+        ...
+
+    async def end_leases(self, now: Micros) -> int:
+        """Ends every lease now. Only for a store that this process alone uses; returns how many."""
+        ...
+
+    async def next_due(self) -> Micros | None:
+        """When the earliest batch is due or its lease ends; None: there is none."""
+        ...
+
+    async def reported(self, batch: ClaimedBatch) -> set[tuple[str, str]]:
+        """(device id, user id) of the batch's items that have a result already."""
+        ...
+
+    async def record(self, reports: Sequence[BatchReport], now: Micros) -> list[Recorded]:
+        """Writes results, counts, cursor numbers and follow-up batches in one transaction, a `Recorded` for each report.
+
+        A report whose lease is no longer held is `lost` and leaves no trace.
+        """
+        ...
+
+    async def sweep(self, now: Micros, limit: int) -> int:
+        """Deletes what retention has ended: payloads after 7 days, results and messages after 30, request ids after 31,
+        counted from a message's last result. At most about `limit` rows; returns how many."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ResultQuery:
+    """Filters of a message's results, joined by "and". Empty: no filter."""
+
+    ref: int
+    result_filter: ResultFilter = ResultFilter.ALL
+    outcomes: tuple[Outcome, ...] = ()
+    platforms: tuple[Platform, ...] = ()
+    device_id: str = ""
+    user_id: str = ""
+
+
+class Store(ApplicationStore, DeviceStore, MessageStore, Protocol):
+    """The only truth."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether this process alone can write to it, so that leases of a former process are void at start."""
+        ...
+
+    async def ping(self) -> None:
+        """Returns when the store can be written to; raises ServiceUnavailable."""
+        ...
+
+
+class Subscription(Protocol):
+    """One reader's ear on one message. Close it when done."""
+
+    def recent(self, after_seq: int, limit: int) -> list[tuple[int, Result]] | None:
+        """Results that follow `after_seq` without a gap, from memory; None: ask the store."""
+        ...
+
+    async def wait(self, timeout: float) -> bool:
+        """Returns True once something has been announced since the last wait, False after `timeout` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Ends it."""
+        ...
+
+
+class Queue(Protocol):
+    """Wake-ups and announcements between parts of Bellhop: never truth, may lose anything; leases and polling repair it."""
+
+    def announce_work(self) -> None:
+        """Something to plan or to deliver has been committed."""
+        ...
+
+    async def wait_for_work(self, timeout: float) -> bool:
+        """Returns True once work was announced since the last wait of this caller's kind, False after `timeout` seconds."""
+        ...
+
+    def announce_results(self, recorded: Recorded) -> None:
+        """These results have been committed."""
+        ...
+
+    def subscribe(self, ref: int) -> Subscription:
+        """Hears what is announced of a message from now on."""
+        ...
+
+
+class Provider(Protocol):
+    """A network. Its failures are answers; it raises nothing."""
+
+    @property
+    def platform(self) -> Platform:
+        """Which network."""
+        ...
+
+    async def send(self, chunk: Chunk, report: Callable[[int, Answer], None]) -> None:
+        """Hands the chunk's deliveries over and calls `report(index, answer)` exactly once for each, from the event loop.
+
+        Returns when all are reported. What is not handed over by `chunk.deadline` is NOT_SENT and never written later.
+        """
+        ...
+
+    async def probe(self, credential: Credential) -> ProbeResult:
+        """Tries a credential at the provider without reaching any device."""
+        ...
+
+    def breakers(self, app_id: str) -> list[Breaker]:
+        """What is left alone for now."""
+        ...
+
+    def forget(self, app_id: str, credential_id: str) -> None:
+        """The credential was replaced or deleted: closes what was open under it, closes its breaker."""
+        ...
+
+    async def aclose(self) -> None:
+        """Waits for answers that are under way, for a bounded time, then closes everything."""
+        ...
