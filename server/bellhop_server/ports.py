@@ -1,7 +1,7 @@
 """What the use cases need of the world. Each docstring is the contract that an implementation must keep.
 
-Every method of a store may raise `ServiceUnavailable` (nothing was written) and, where it writes, `Overloaded` (nothing was
-taken); what else it raises is named. A write has been committed durably when its call returns.
+Every method of a store may raise `ServiceUnavailable` (nothing was written) and, where it writes, `Overloaded`
+(nothing was taken); what else it raises is named. A write has been committed durably when its call returns.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -92,6 +92,10 @@ class ApplicationStore(Protocol):
 
     async def find_secrets(self, digests: Sequence[bytes]) -> list[KnownSecret]:
         """All that these digests are, of whatever kind and application, ended ones too. One indexed look-up."""
+        ...
+
+    async def settle_device_secret(self, app_id: str, device_id: str, digest: bytes, now: Micros) -> None:
+        """A pending device secret was used for the first time: it is pending no more, the device's others are retired."""
         ...
 
     async def touch_secrets(self, last_use: Mapping[str, Micros]) -> None:
@@ -205,8 +209,8 @@ class MessageStore(Protocol):
     async def accept(self, send: Send, fingerprint: str, message_id: str, now: Micros) -> Accepted:
         """Writes message and request id in one transaction, as an unplanned message in state SENDING.
 
-        `send.request_id`, or else a `send.message_id` given by the caller, is the key: known with the same fingerprint it is
-        replayed, with another RequestIdReused is raised. `message_id` is the id to give it.
+        `send.request_id`, or else a `send.message_id` given by the caller, is the key: known with the same fingerprint
+        it is replayed, with another RequestIdReused is raised. `message_id` is the id to give it.
         """
         ...
 
@@ -247,7 +251,7 @@ class MessageStore(Protocol):
         ...
 
     async def read_audience(self, app_id: str, audience: Audience, after: str, limit: int) -> AudiencePage:
-        """The next devices of an audience by keyset, ACTIVE ones only, about `limit`; nothing is held open between calls."""
+        """The next devices of an audience by keyset, ACTIVE ones only, about `limit`; holds nothing open between calls."""
         ...
 
     async def add_plan(
@@ -285,7 +289,7 @@ class MessageStore(Protocol):
         ...
 
     async def record(self, reports: Sequence[BatchReport], now: Micros) -> list[Recorded]:
-        """Writes results, counts, cursor numbers and follow-up batches in one transaction, a `Recorded` for each report.
+        """Writes results, counts, cursor numbers and follow-up batches in one transaction; a `Recorded` per report.
 
         A report whose lease is no longer held is `lost` and leaves no trace.
         """
@@ -339,14 +343,14 @@ class Subscription(Protocol):
 
 
 class Queue(Protocol):
-    """Wake-ups and announcements between parts of Bellhop: never truth, may lose anything; leases and polling repair it."""
+    """Wake-ups and announcements between parts of Bellhop. Never truth: may lose anything, leases and polling repair it."""
 
     def announce_work(self) -> None:
         """Something to plan or to deliver has been committed."""
         ...
 
     async def wait_for_work(self, timeout: float) -> bool:
-        """Returns True once work was announced since the last wait of this caller's kind, False after `timeout` seconds."""
+        """Returns True once work was announced since the last wait, False after `timeout` seconds."""
         ...
 
     def announce_results(self, recorded: Recorded) -> None:
@@ -367,7 +371,7 @@ class Provider(Protocol):
         ...
 
     async def send(self, chunk: Chunk, report: Callable[[int, Answer], None]) -> None:
-        """Hands the chunk's deliveries over and calls `report(index, answer)` exactly once for each, from the event loop.
+        """Hands the deliveries over and calls `report(index, answer)` exactly once for each, from the event loop.
 
         Returns when all are reported. What is not handed over by `chunk.deadline` is NOT_SENT and never written later.
         """

@@ -60,8 +60,9 @@ class Secret:
 class KnownSecret:
     """What the look-up of one digest found: whose it is and until when.
 
-    `device_id` is set for SecretKind.DEVICE. `retired` is a device secret that has been replaced or whose device is
+    `device_id` is set for SecretKind.DEVICE. `retire_time` is set once a device secret has been replaced or whose device is
     gone: it proves nothing but what UnregisterDevice still takes, and that it was once a secret of that device.
+    `pending`: a device secret that has not been used yet; its first use retires the one before.
     """
 
     app_id: str
@@ -70,7 +71,8 @@ class KnownSecret:
     secret_id: str = ""
     device_id: str = ""
     expire_time: Micros | None = None
-    retired: bool = False
+    retire_time: Micros | None = None
+    pending: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ class Verdict(Enum):
 class Answer(NamedTuple):
     """What became of one hand-over.
 
-    `status` is the provider's HTTP status, 0 without an answer; `reason` its own word or ours; `retry_after` seconds that
-    the provider asked for; `invalid_since` when it says the token died, 0 when it does not.
+    `status` is the provider's HTTP status, 0 without an answer; `reason` its own word or ours; `retry_after` seconds
+    that the provider asked for; `invalid_since` when it says the token died, 0 when it does not.
     """
 
     verdict: Verdict

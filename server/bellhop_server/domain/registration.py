@@ -13,8 +13,8 @@ class Proof:
     """How the caller has shown what it may do; digests only.
 
     `authority`: a valid client or app secret came with the call. `device_secret`: SHA-256 of the `device-secret` that
-    came, whatever it is worth; None: none came. `device_secret_ownable`: its text is long enough (32 characters) to become a
-    device's own secret.
+    came, whatever it is worth; None: none came. `device_secret_ownable`: its text is long enough (32 characters) to
+    become a device's own secret.
     """
 
     authority: bool

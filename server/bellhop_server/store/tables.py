@@ -1,0 +1,230 @@
+"""The tables. The same on SQLite and PostgreSQL; `migrations/` makes them, a test holds the two together.
+
+Times are BIGINT microseconds since the epoch, UTC. Enums are SMALLINT with the numbers of the contract. Secrets are
+digests, credentials sealed. Everything that belongs to an application begins its key with `app_id`, except what hangs on a
+message, which begins with `message_ref`: a number of ours that is never shown.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Ids sort by code point on both databases: SQLite's BINARY does, PostgreSQL's "C" does.
+Id = String(128).with_variant(String(128, collation="C"), "postgresql")
+# SQLite fills only an INTEGER PRIMARY KEY by itself.
+Ref = BigInteger().with_variant(Integer, "sqlite")
+Time = BigInteger
+
+applications = Table(
+    "applications",
+    metadata,
+    Column("app_id", Id, primary_key=True),
+    Column("display_name", Text, nullable=False),
+    Column("anonymous_policy", SmallInteger, nullable=False),
+    Column("create_time", Time, nullable=False),
+    Column("update_time", Time, nullable=False),
+)
+
+# Client, app and device secrets together, so that one look-up by digest finds whatever a caller presents. A device's
+# secret may have been another device's before (a token that moved with its proof), hence the key. `retire_time`: when a
+# device secret was replaced or its device went. `pending`: a device secret not used yet; its first use retires the others.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("app_id", Id, nullable=False),
+    Column("device_id", Id, nullable=False, server_default=""),
+    Column("kind", SmallInteger, nullable=False),
+    Column("secret_id", Id, nullable=False, server_default=""),
+    Column("hint", String(8), nullable=False, server_default=""),
+    Column("create_time", Time, nullable=False),
+    Column("expire_time", Time),
+    Column("last_use_time", Time),
+    Column("retire_time", Time),
+    Column("pending", Boolean, nullable=False),
+    PrimaryKeyConstraint("digest", "app_id", "device_id"),
+    Index(None, "app_id", "device_id"),
+)
+
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("app_id", Id, nullable=False),
+    Column("credential_id", Id, nullable=False),
+    Column("platform", SmallInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("update_time", Time, nullable=False),
+    Column("probe_ok", Boolean),
+    Column("probe_reason", Text),
+    Column("probe_time", Time),
+    PrimaryKeyConstraint("app_id", "credential_id"),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("app_id", Id, nullable=False),
+    Column("device_id", Id, nullable=False),
+    Column("user_id", Text),
+    Column("user_key", LargeBinary(32)),
+    Column("binding_epoch", BigInteger, nullable=False),
+    Column("platform", SmallInteger, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("target_digest", LargeBinary(32), nullable=False),
+    Column("apns_topic", Text, nullable=False, server_default=""),
+    Column("apns_environment", SmallInteger),
+    Column("locale", Text, nullable=False),
+    Column("time_zone", Text, nullable=False),
+    Column("app_version", Text, nullable=False),
+    Column("attributes", Text, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("register_time", Time, nullable=False),
+    Column("bind_time", Time),
+    Column("update_time", Time, nullable=False),
+    Column("target_time", Time, nullable=False),
+    Column("target_accepted", Boolean, nullable=False),
+    PrimaryKeyConstraint("app_id", "device_id"),
+    Index(None, "app_id", "user_key", "device_id"),
+    Index(None, "app_id", "target_digest"),
+)
+
+# One verified device per target: an UNVERIFIED newcomer may name a token that is somebody else's.
+Index(
+    "uq_devices_verified_target",
+    devices.c.app_id,
+    devices.c.target_digest,
+    unique=True,
+    sqlite_where=devices.c.state != 3,
+    postgresql_where=devices.c.state != 3,
+)
+
+# Numbers that are never given twice, by name (`binding_epoch`). A row, not a sequence: the same on both databases.
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("ref", Ref, primary_key=True, autoincrement=True),
+    Column("app_id", Id, nullable=False),
+    Column("message_id", Id, nullable=False),
+    Column("request_id", Id, nullable=False, server_default=""),
+    Column("state", SmallInteger, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("accept_time", Time, nullable=False),
+    Column("expire_time", Time, nullable=False),
+    Column("complete_time", Time),
+    Column("body", Text, nullable=False),
+    Column("planned", Boolean, nullable=False),
+    Column("plan_after", Text, nullable=False),
+    Column("device_count", Integer, nullable=False),
+    Column("finished_count", Integer, nullable=False),
+    Column("not_registered_count", Integer, nullable=False),
+    Column("result_seq", BigInteger, nullable=False),
+    UniqueConstraint("app_id", "message_id"),
+    Index(None, "app_id", "accept_time", "ref"),
+    Index(None, "complete_time"),
+    sqlite_autoincrement=True,
+)
+
+Index(
+    "ix_messages_unplanned",
+    messages.c.priority,
+    messages.c.ref,
+    sqlite_where=~messages.c.planned,
+    postgresql_where=~messages.c.planned,
+)
+
+# Outlives its message by a day, so that a late repeat is still no second push.
+request_ids = Table(
+    "request_ids",
+    metadata,
+    Column("app_id", Id, nullable=False),
+    Column("request_id", Id, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+    Column("message_id", Id, nullable=False),
+    Column("message_ref", BigInteger, nullable=False),
+    Column("forget_time", Time),
+    PrimaryKeyConstraint("app_id", "request_id"),
+    Index(None, "message_ref"),
+    Index(None, "forget_time"),
+)
+
+# Some hundred planned devices each, in `items` (JSON): written with the planner's cursor, claimed under a lease, deleted
+# with the last of their results.
+batches = Table(
+    "batches",
+    metadata,
+    Column("batch_id", Ref, primary_key=True, autoincrement=True),
+    Column("message_ref", BigInteger, nullable=False),
+    Column("app_id", Id, nullable=False),
+    Column("priority", SmallInteger, nullable=False),
+    Column("due_time", Time, nullable=False),
+    Column("retry", Boolean, nullable=False),
+    Column("item_count", Integer, nullable=False),
+    Column("items", Text, nullable=False),
+    Column("worker", String(64), nullable=False, server_default=""),
+    Column("lease", String(64), nullable=False, server_default=""),
+    Column("lease_until", Time, nullable=False, server_default="0"),
+    Column("start_time", Time),
+    Index(None, "message_ref"),
+    Index("ix_batches_claim", "due_time", "lease_until"),
+    sqlite_autoincrement=True,
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("message_ref", BigInteger, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("device_id", Id, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("user_key", LargeBinary(32), nullable=False),
+    Column("platform", SmallInteger, nullable=False),
+    Column("outcome", SmallInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("provider_status", SmallInteger, nullable=False),
+    Column("provider_message_id", Text, nullable=False),
+    Column("attempts", SmallInteger, nullable=False),
+    Column("result_time", Time, nullable=False),
+    Column("invalid_since", Time, nullable=False),
+    PrimaryKeyConstraint("message_ref", "seq"),
+    UniqueConstraint("message_ref", "device_id", "user_key"),
+    sqlite_with_rowid=False,
+)
+
+# Final results of a message by network and outcome; NOT_REGISTERED stands in `messages`.
+outcome_counts = Table(
+    "outcome_counts",
+    metadata,
+    Column("message_ref", BigInteger, nullable=False),
+    Column("platform", SmallInteger, nullable=False),
+    Column("outcome", SmallInteger, nullable=False),
+    Column("count", Integer, nullable=False),
+    PrimaryKeyConstraint("message_ref", "platform", "outcome"),
+)
