@@ -33,7 +33,7 @@ class _SecretKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SecretKind
     SECRET_KIND_CLIENT: _SecretKind.ValueType  # 1
     """Binds devices to users."""
     SECRET_KIND_APP: _SecretKind.ValueType  # 2
-    """Sends and looks."""
+    """Sends and looks, and whatever a client secret may do."""
 
 class SecretKind(_SecretKind, metaclass=_SecretKindEnumTypeWrapper):
     """What a secret allows."""
@@ -43,7 +43,7 @@ SECRET_KIND_UNSPECIFIED: SecretKind.ValueType  # 0
 SECRET_KIND_CLIENT: SecretKind.ValueType  # 1
 """Binds devices to users."""
 SECRET_KIND_APP: SecretKind.ValueType  # 2
-"""Sends and looks."""
+"""Sends and looks, and whatever a client secret may do."""
 Global___SecretKind: _TypeAlias = SecretKind  # noqa: Y015
 
 class _AnonymousPolicy:
@@ -76,7 +76,7 @@ Global___AnonymousPolicy: _TypeAlias = AnonymousPolicy  # noqa: Y015
 
 @_typing.final
 class Application(_message.Message):
-    """A tenant."""
+    """A tenant. Output only. Times are by the server's clock."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -87,24 +87,24 @@ class Application(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     BREAKERS_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """Names it."""
+    """Names it, `[a-z0-9][a-z0-9-]{0,62}`. Always set."""
     display_name: _builtins.str
-    """For people."""
+    """For people, 1 to 128 characters. Always set."""
     @_builtins.property
     def policy(self) -> Global___ApplicationPolicy:
-        """Rules."""
+        """Its rules, every default filled in. Always set."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created."""
+        """When it was created. Always set."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was last changed."""
+        """When name or rules last changed. Always set."""
 
     @_builtins.property
     def breakers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breaker]:
-        """Open breakers. Output only."""
+        """Providers that are left alone for now: at most one for each credential. Empty when all is well."""
 
     def __init__(
         self,
@@ -132,7 +132,7 @@ class ApplicationPolicy(_message.Message):
 
     ANONYMOUS_POLICY_FIELD_NUMBER: _builtins.int
     anonymous_policy: Global___AnonymousPolicy.ValueType
-    """Who may register anonymously. Default OPEN."""
+    """Who may register a device without a user. Default OPEN."""
     def __init__(
         self,
         *,
@@ -148,7 +148,7 @@ Global___ApplicationPolicy: _TypeAlias = ApplicationPolicy  # noqa: Y015
 
 @_typing.final
 class Secret(_message.Message):
-    """A secret without its text."""
+    """A client or app secret without its text. Output only. Times are by the server's clock."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -159,22 +159,22 @@ class Secret(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     LAST_USE_TIME_FIELD_NUMBER: _builtins.int
     secret_id: _builtins.str
-    """Names it."""
+    """Names it, up to 64 characters of [A-Za-z0-9_-]. Always set."""
     kind: Global___SecretKind.ValueType
-    """What it allows."""
+    """What it allows. Always set."""
     hint: _builtins.str
-    """Its last four characters."""
+    """Its last four characters. Always set."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made."""
+        """When it was made. Always set."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends; unset: not planned."""
+        """When it ends, or ended. Unset: no end is planned."""
 
     @_builtins.property
     def last_use_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was last used, within a minute; unset: never."""
+        """When it was last used, within a minute. Unset: never."""
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ Global___Secret: _TypeAlias = Secret  # noqa: Y015
 
 @_typing.final
 class Credential(_message.Message):
-    """A provider credential without its secret."""
+    """A provider credential without its secret. Output only. Times are by the server's clock."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -206,20 +206,20 @@ class Credential(_message.Message):
     APNS_FIELD_NUMBER: _builtins.int
     PROBE_FIELD_NUMBER: _builtins.int
     credential_id: _builtins.str
-    """Names it."""
+    """Names it within the application, `[a-z0-9-]{1,63}`. Always set."""
     platform: _device_pb2.Platform.ValueType
-    """Network."""
+    """Network. Always set."""
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was stored."""
+        """When it was stored; with `validate_only` when it was tried. Always set."""
 
     @_builtins.property
     def apns(self) -> Global___ApnsCredentialDetail:
-        """APNs."""
+        """For APNs."""
 
     @_builtins.property
     def probe(self) -> Global___ProbeResult:
-        """What the provider said to it last."""
+        """What the provider said to it last. Unset: it was never tried."""
 
     def __init__(
         self,
@@ -242,7 +242,7 @@ Global___Credential: _TypeAlias = Credential  # noqa: Y015
 
 @_typing.final
 class ApnsCredentialDetail(_message.Message):
-    """Of an APNs credential."""
+    """What may be shown of an APNs credential. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -251,16 +251,16 @@ class ApnsCredentialDetail(_message.Message):
     TOPICS_FIELD_NUMBER: _builtins.int
     ENVIRONMENTS_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
-    """Key id."""
+    """Key id, 10 characters. Always set."""
     team_id: _builtins.str
-    """Team id."""
+    """Team id, 10 characters. Always set."""
     @_builtins.property
     def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Topics it serves; the first is the default."""
+        """Bundle ids that it serves, 1 to 400; the first is the default. Never empty."""
 
     @_builtins.property
     def environments(self) -> _containers.RepeatedScalarFieldContainer[_device_pb2.ApnsEnvironment.ValueType]:
-        """Environments it serves."""
+        """Environments that it serves, up to 2. Empty: both."""
 
     def __init__(
         self,
@@ -280,7 +280,7 @@ Global___ApnsCredentialDetail: _TypeAlias = ApnsCredentialDetail  # noqa: Y015
 
 @_typing.final
 class ProbeResult(_message.Message):
-    """What a provider said to a credential."""
+    """What a provider said to a credential. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -288,12 +288,12 @@ class ProbeResult(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     PROBE_TIME_FIELD_NUMBER: _builtins.int
     ok: _builtins.bool
-    """Whether it was accepted."""
+    """Whether it was accepted. False also when the provider could not be reached."""
     reason: _builtins.str
-    """The provider's word."""
+    """The provider's own word or ours, up to 256 characters. Empty when there is nothing to add."""
     @_builtins.property
     def probe_time(self) -> _timestamp_pb2.Timestamp:
-        """When."""
+        """When it was tried. Always set."""
 
     def __init__(
         self,
@@ -320,12 +320,12 @@ class CreateApplicationRequest(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """[a-z0-9][a-z0-9-]{0,62}; default: the server makes one."""
+    """Names it for ever, `[a-z0-9][a-z0-9-]{0,62}`. Empty: the server makes one."""
     display_name: _builtins.str
-    """Required."""
+    """Required. For people: 1 to 128 characters without control characters; need not be unique."""
     @_builtins.property
     def policy(self) -> Global___ApplicationPolicy:
-        """Rules."""
+        """Its rules. Unset: every default of ApplicationPolicy."""
 
     def __init__(
         self,
@@ -344,7 +344,7 @@ Global___CreateApplicationRequest: _TypeAlias = CreateApplicationRequest  # noqa
 
 @_typing.final
 class CreateApplicationResponse(_message.Message):
-    """Response of CreateApplication."""
+    """Response of CreateApplication. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -352,12 +352,12 @@ class CreateApplicationResponse(_message.Message):
     CLIENT_SECRET_FIELD_NUMBER: _builtins.int
     APP_SECRET_FIELD_NUMBER: _builtins.int
     client_secret: _builtins.str
-    """In clear, this once."""
+    """`bhc_` and more, up to 128 characters of [A-Za-z0-9_-]: binds devices to users. Always set; in clear this once."""
     app_secret: _builtins.str
-    """In clear, this once."""
+    """`bha_` and more, up to 128 characters of [A-Za-z0-9_-]: sends and looks. Always set; in clear this once."""
     @_builtins.property
     def application(self) -> Global___Application:
-        """The application."""
+        """The application. Always set."""
 
     def __init__(
         self,
@@ -382,7 +382,7 @@ class GetApplicationRequest(_message.Message):
 
     APP_ID_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """Required."""
+    """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     def __init__(
         self,
         *,
@@ -398,14 +398,14 @@ Global___GetApplicationRequest: _TypeAlias = GetApplicationRequest  # noqa: Y015
 
 @_typing.final
 class GetApplicationResponse(_message.Message):
-    """Response of GetApplication."""
+    """Response of GetApplication. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     APPLICATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def application(self) -> Global___Application:
-        """The application."""
+        """The application. Always set."""
 
     def __init__(
         self,
@@ -429,9 +429,9 @@ class ListApplicationsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Default 50, at most 500; negative is INVALID_ARGUMENT."""
+    """At most so many, 1 to 500; more is taken as 500, a negative number is INVALID_ARGUMENT. Default 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the page before, opaque. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -448,17 +448,17 @@ Global___ListApplicationsRequest: _TypeAlias = ListApplicationsRequest  # noqa: 
 
 @_typing.final
 class ListApplicationsResponse(_message.Message):
-    """Response of ListApplications."""
+    """Response of ListApplications. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     APPLICATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty: the end."""
+    """`page_token` of the next page, opaque. Empty: this was the last one."""
     @_builtins.property
     def applications(self) -> _containers.RepeatedCompositeFieldContainer[Global___Application]:
-        """May be fewer than asked for before the end."""
+        """Up to `page_size`, and fewer without being the end. Empty when there are none."""
 
     def __init__(
         self,
@@ -484,12 +484,12 @@ class UpdateApplicationRequest(_message.Message):
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """Required."""
+    """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     display_name: _builtins.str
-    """A new name, when present."""
+    """A new name: 1 to 128 characters without control characters. Absent: it stays."""
     @_builtins.property
     def policy(self) -> Global___ApplicationPolicy:
-        """New rules, whole, when present."""
+        """New rules, whole: what is unspecified in them gets its default. Unset: they stay."""
 
     def __init__(
         self,
@@ -510,14 +510,14 @@ Global___UpdateApplicationRequest: _TypeAlias = UpdateApplicationRequest  # noqa
 
 @_typing.final
 class UpdateApplicationResponse(_message.Message):
-    """Response of UpdateApplication."""
+    """Response of UpdateApplication. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     APPLICATION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def application(self) -> Global___Application:
-        """The application."""
+        """The application as it is now. Always set."""
 
     def __init__(
         self,
@@ -540,7 +540,7 @@ class DeleteApplicationRequest(_message.Message):
 
     APP_ID_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """Required."""
+    """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     def __init__(
         self,
         *,
@@ -556,13 +556,13 @@ Global___DeleteApplicationRequest: _TypeAlias = DeleteApplicationRequest  # noqa
 
 @_typing.final
 class DeleteApplicationResponse(_message.Message):
-    """Response of DeleteApplication."""
+    """Response of DeleteApplication. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXISTED_FIELD_NUMBER: _builtins.int
     existed: _builtins.bool
-    """Whether there was one."""
+    """Whether there was one. False on a repeat."""
     def __init__(
         self,
         *,
@@ -586,12 +586,12 @@ class RotateSecretRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     OVERLAP_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """Required."""
+    """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     kind: Global___SecretKind.ValueType
-    """Required."""
+    """Required. Which kind."""
     @_builtins.property
     def overlap(self) -> _duration_pb2.Duration:
-        """0 to 90 days; default 0: present ones end now."""
+        """How long the present secrets stay good: 0 to 90 days. Unset: 0, they end now."""
 
     def __init__(
         self,
@@ -610,17 +610,17 @@ Global___RotateSecretRequest: _TypeAlias = RotateSecretRequest  # noqa: Y015
 
 @_typing.final
 class RotateSecretResponse(_message.Message):
-    """Response of RotateSecret."""
+    """Response of RotateSecret. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SECRET_FIELD_NUMBER: _builtins.int
     DESCRIPTION_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """In clear, this once."""
+    """`bhc_` or `bha_` and more, up to 128 characters of [A-Za-z0-9_-]. Always set; in clear this once."""
     @_builtins.property
     def description(self) -> Global___Secret:
-        """Its description."""
+        """What ListSecrets says of it. Always set."""
 
     def __init__(
         self,
@@ -646,11 +646,11 @@ class ListSecretsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """Required."""
+    """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     page_size: _builtins.int
-    """Default 50, at most 500."""
+    """At most so many, 1 to 500; more is taken as 500, a negative number is INVALID_ARGUMENT. Default 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the page before, opaque, of the same application. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -668,17 +668,19 @@ Global___ListSecretsRequest: _TypeAlias = ListSecretsRequest  # noqa: Y015
 
 @_typing.final
 class ListSecretsResponse(_message.Message):
-    """Response of ListSecrets."""
+    """Response of ListSecrets. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SECRETS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty: the end."""
+    """`page_token` of the next page, opaque. Empty: this was the last one."""
     @_builtins.property
     def secrets(self) -> _containers.RepeatedCompositeFieldContainer[Global___Secret]:
-        """Live ones and those ended within 30 days."""
+        """Live ones and those that ended within 30 days, up to `page_size`, and fewer without being the end. Empty when there
+        are none.
+        """
 
     def __init__(
         self,
@@ -703,9 +705,9 @@ class RevokeSecretRequest(_message.Message):
     APP_ID_FIELD_NUMBER: _builtins.int
     SECRET_ID_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """Required."""
+    """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     secret_id: _builtins.str
-    """Required."""
+    """Required. As listed: 1 to 64 characters of [A-Za-z0-9_-]."""
     def __init__(
         self,
         *,
@@ -722,14 +724,14 @@ Global___RevokeSecretRequest: _TypeAlias = RevokeSecretRequest  # noqa: Y015
 
 @_typing.final
 class RevokeSecretResponse(_message.Message):
-    """Response of RevokeSecret."""
+    """Response of RevokeSecret. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SECRET_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def secret(self) -> Global___Secret:
-        """Its description."""
+        """What ListSecrets says of it now. Always set."""
 
     def __init__(
         self,
@@ -755,14 +757,16 @@ class SetCredentialRequest(_message.Message):
     APNS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """Required."""
+    """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     credential_id: _builtins.str
-    """[a-z0-9-]{1,63}; default `apns`, `fcm` or `web-push`."""
+    """Names it within the application, `[a-z0-9-]{1,63}`. Empty: `apns`. Of several that serve a device's topic and
+    environment the first by id is used.
+    """
     validate_only: _builtins.bool
-    """Only tries it."""
+    """Tries it and stores nothing. Default false."""
     @_builtins.property
     def apns(self) -> Global___ApnsCredential:
-        """APNs."""
+        """For APNs."""
 
     def __init__(
         self,
@@ -784,14 +788,14 @@ Global___SetCredentialRequest: _TypeAlias = SetCredentialRequest  # noqa: Y015
 
 @_typing.final
 class SetCredentialResponse(_message.Message):
-    """Response of SetCredential."""
+    """Response of SetCredential. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CREDENTIAL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def credential(self) -> Global___Credential:
-        """What was stored."""
+        """What was stored, or with `validate_only` would have been. Always set."""
 
     def __init__(
         self,
@@ -816,11 +820,11 @@ class ListCredentialsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """Required."""
+    """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     page_size: _builtins.int
-    """Default 50, at most 500."""
+    """At most so many, 1 to 500; more is taken as 500, a negative number is INVALID_ARGUMENT. Default 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the page before, opaque, of the same application. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -838,17 +842,17 @@ Global___ListCredentialsRequest: _TypeAlias = ListCredentialsRequest  # noqa: Y0
 
 @_typing.final
 class ListCredentialsResponse(_message.Message):
-    """Response of ListCredentials."""
+    """Response of ListCredentials. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CREDENTIALS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty: the end."""
+    """`page_token` of the next page, opaque. Empty: this was the last one."""
     @_builtins.property
     def credentials(self) -> _containers.RepeatedCompositeFieldContainer[Global___Credential]:
-        """By id."""
+        """Up to `page_size`, and fewer without being the end. Empty when there are none."""
 
     def __init__(
         self,
@@ -873,9 +877,9 @@ class DeleteCredentialRequest(_message.Message):
     APP_ID_FIELD_NUMBER: _builtins.int
     CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """Required."""
+    """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     credential_id: _builtins.str
-    """Required."""
+    """Required. `[a-z0-9-]{1,63}`."""
     def __init__(
         self,
         *,
@@ -892,13 +896,13 @@ Global___DeleteCredentialRequest: _TypeAlias = DeleteCredentialRequest  # noqa: 
 
 @_typing.final
 class DeleteCredentialResponse(_message.Message):
-    """Response of DeleteCredential."""
+    """Response of DeleteCredential. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXISTED_FIELD_NUMBER: _builtins.int
     existed: _builtins.bool
-    """Whether there was one."""
+    """Whether there was one. False on a repeat."""
     def __init__(
         self,
         *,
@@ -914,7 +918,7 @@ Global___DeleteCredentialResponse: _TypeAlias = DeleteCredentialResponse  # noqa
 
 @_typing.final
 class ApnsCredential(_message.Message):
-    """APNs authentication."""
+    """APNs authentication, and what it is for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -927,11 +931,13 @@ class ApnsCredential(_message.Message):
 
     @_builtins.property
     def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Bundle ids it serves; suffixes of push types are implied; the first is the default. Required."""
+        """Required. Bundle ids that it serves: 1 to 400 of `[A-Za-z0-9.-]{1,255}`, none twice, without the suffixes of push
+        types, which are implied. The first is the default of targets that name none.
+        """
 
     @_builtins.property
     def environments(self) -> _containers.RepeatedScalarFieldContainer[_device_pb2.ApnsEnvironment.ValueType]:
-        """Environments it serves. Empty: both."""
+        """Environments that it serves: up to 2, none twice. Empty: both."""
 
     def __init__(
         self,
@@ -960,11 +966,11 @@ class ApnsKey(_message.Message):
     TEAM_ID_FIELD_NUMBER: _builtins.int
     P8_FIELD_NUMBER: _builtins.int
     key_id: _builtins.str
-    """Ten characters."""
+    """Required. Key id as Apple shows it, `[A-Z0-9]{10}`."""
     team_id: _builtins.str
-    """Ten characters."""
+    """Required. Team id as Apple shows it, `[A-Z0-9]{10}`."""
     p8: _builtins.str
-    """PEM text of the file."""
+    """Required. Text of the .p8 file: a P-256 private key, PKCS #8 in PEM, not encrypted; up to 4096 characters."""
     def __init__(
         self,
         *,
@@ -982,7 +988,7 @@ Global___ApnsKey: _TypeAlias = ApnsKey  # noqa: Y015
 
 @_typing.final
 class Breaker(_message.Message):
-    """A provider that is left alone for a while because it, or the credential, failed."""
+    """A provider that is left alone for a while because it, or the credential, failed. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -991,14 +997,14 @@ class Breaker(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     RETRY_TIME_FIELD_NUMBER: _builtins.int
     credential_id: _builtins.str
-    """The credential."""
+    """The credential, `[a-z0-9-]{1,63}`. Always set."""
     platform: _device_pb2.Platform.ValueType
-    """Network."""
+    """Network. Always set."""
     reason: _builtins.str
-    """The provider's last word."""
+    """The provider's last word, up to 256 characters. Always set."""
     @_builtins.property
     def retry_time(self) -> _timestamp_pb2.Timestamp:
-        """When it is tried again."""
+        """When it is tried again, by the server's clock. Always set."""
 
     def __init__(
         self,

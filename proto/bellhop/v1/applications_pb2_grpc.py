@@ -26,7 +26,20 @@ if _version_not_supported:
 
 
 class ApplicationsStub:
-    """Administers applications. Metadata on every call: `authorization: Bearer <admin token>`.
+    """Administers applications.
+
+    Metadata on every call: `authorization: Bearer <admin token>`, exactly once.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
     def __init__(self, channel):
@@ -93,12 +106,34 @@ class ApplicationsStub:
 
 
 class ApplicationsServicer:
-    """Administers applications. Metadata on every call: `authorization: Bearer <admin token>`.
+    """Administers applications.
+
+    Metadata on every call: `authorization: Bearer <admin token>`, exactly once.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
     def CreateApplication(self, request, context):
-        """Creates an application. The only time that its secrets are shown.
-        After a lost response: ALREADY_EXISTS for a chosen `app_id`; then RotateSecret.
+        """Creates an application with a client secret and an app secret. The only time that these are shown.
+
+        Credential: admin token.
+
+        Repeating: not safe. After a lost answer a chosen `app_id` is ALREADY_EXISTS, and RotateSecret gives new secrets;
+        without one a repeat makes another application.
+
+        Errors:
+
+        - ALREADY_EXISTS (APPLICATION_ALREADY_EXISTS): the `app_id` is taken. Do not repeat unchanged.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,6 +141,15 @@ class ApplicationsServicer:
 
     def GetApplication(self, request, context):
         """Returns one application.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -113,63 +157,153 @@ class ApplicationsServicer:
 
     def ListApplications(self, request, context):
         """Lists applications by id.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours. Begin again without it.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateApplication(self, request, context):
-        """Changes the fields that are present.
+        """Changes the fields that are present. Without any it returns the application.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteApplication(self, request, context):
-        """Deletes an application with all its devices, messages and results.
+        """Deletes an application with all its secrets, credentials, devices, messages and results, for good. One that is not
+        there is OK. What was being handed over at that moment may still arrive.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RotateSecret(self, request, context):
-        """Makes a new secret; each present one of that kind ends at the earlier of its end and now + overlap.
-        A repeat makes one more secret and ends the first one's like the rest.
+        """Makes a new secret, and lets each one of that kind that is live end at the earlier of its own end and now plus
+        `overlap`.
+
+        Credential: admin token.
+
+        Repeating: not safe. A repeat makes one more secret, and the first one's ends like the others. After a lost answer
+        that is the way on.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): too many secrets of that kind would be live at once. Revoke some first.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSecrets(self, request, context):
-        """Lists secrets: ids, dates and last use, never the secret.
+        """Lists client and app secrets by id: what they allow, dates and last use, never the secret.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or of another application. Begin again without it.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeSecret(self, request, context):
-        """Ends one secret at once.
+        """Ends one secret at once. One that has ended stays as it is, and is OK.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND, SECRET_NOT_FOUND): there is no such application or secret. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetCredential(self, request, context):
-        """Stores a provider credential under a name, replacing what was there, and tries it at the provider.
+        """Tries a provider credential at the provider, and stores it under a name, replacing what was there.
+
+        No device is reached by the trial. When the provider cannot be reached the credential is stored all the same, and
+        `probe` says so.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - FAILED_PRECONDITION (CREDENTIAL_REFUSED): the provider refused it; what was there stays. Do not repeat unchanged.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCredentials(self, request, context):
-        """Lists credentials without their secrets.
+        """Lists provider credentials by id, without their secrets.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or of another application. Begin again without it.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCredential(self, request, context):
-        """Deletes a credential.
+        """Deletes a provider credential. One that is not there is OK. What waits to be sent with it ends in
+        OUTCOME_NOT_CONFIGURED unless another one serves it.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -242,7 +376,20 @@ def add_ApplicationsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Applications:
-    """Administers applications. Metadata on every call: `authorization: Bearer <admin token>`.
+    """Administers applications.
+
+    Metadata on every call: `authorization: Bearer <admin token>`, exactly once.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
     @staticmethod

@@ -27,73 +27,349 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ApplicationsStub:
-    """Administers applications. Metadata on every call: `authorization: Bearer <admin token>`."""
+    """Administers applications.
+
+    Metadata on every call: `authorization: Bearer <admin token>`, exactly once.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ApplicationsAsyncStub: ...
     CreateApplication: _grpc.UnaryUnaryMultiCallable[_applications_pb2.CreateApplicationRequest, _applications_pb2.CreateApplicationResponse]
-    """Creates an application. The only time that its secrets are shown.
-    After a lost response: ALREADY_EXISTS for a chosen `app_id`; then RotateSecret.
+    """Creates an application with a client secret and an app secret. The only time that these are shown.
+
+    Credential: admin token.
+
+    Repeating: not safe. After a lost answer a chosen `app_id` is ALREADY_EXISTS, and RotateSecret gives new secrets;
+    without one a repeat makes another application.
+
+    Errors:
+
+    - ALREADY_EXISTS (APPLICATION_ALREADY_EXISTS): the `app_id` is taken. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     GetApplication: _grpc.UnaryUnaryMultiCallable[_applications_pb2.GetApplicationRequest, _applications_pb2.GetApplicationResponse]
-    """Returns one application."""
+    """Returns one application.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     ListApplications: _grpc.UnaryUnaryMultiCallable[_applications_pb2.ListApplicationsRequest, _applications_pb2.ListApplicationsResponse]
-    """Lists applications by id."""
+    """Lists applications by id.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours. Begin again without it.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     UpdateApplication: _grpc.UnaryUnaryMultiCallable[_applications_pb2.UpdateApplicationRequest, _applications_pb2.UpdateApplicationResponse]
-    """Changes the fields that are present."""
+    """Changes the fields that are present. Without any it returns the application.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     DeleteApplication: _grpc.UnaryUnaryMultiCallable[_applications_pb2.DeleteApplicationRequest, _applications_pb2.DeleteApplicationResponse]
-    """Deletes an application with all its devices, messages and results."""
+    """Deletes an application with all its secrets, credentials, devices, messages and results, for good. One that is not
+    there is OK. What was being handed over at that moment may still arrive.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     RotateSecret: _grpc.UnaryUnaryMultiCallable[_applications_pb2.RotateSecretRequest, _applications_pb2.RotateSecretResponse]
-    """Makes a new secret; each present one of that kind ends at the earlier of its end and now + overlap.
-    A repeat makes one more secret and ends the first one's like the rest.
+    """Makes a new secret, and lets each one of that kind that is live end at the earlier of its own end and now plus
+    `overlap`.
+
+    Credential: admin token.
+
+    Repeating: not safe. A repeat makes one more secret, and the first one's ends like the others. After a lost answer
+    that is the way on.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): too many secrets of that kind would be live at once. Revoke some first.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     ListSecrets: _grpc.UnaryUnaryMultiCallable[_applications_pb2.ListSecretsRequest, _applications_pb2.ListSecretsResponse]
-    """Lists secrets: ids, dates and last use, never the secret."""
+    """Lists client and app secrets by id: what they allow, dates and last use, never the secret.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or of another application. Begin again without it.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     RevokeSecret: _grpc.UnaryUnaryMultiCallable[_applications_pb2.RevokeSecretRequest, _applications_pb2.RevokeSecretResponse]
-    """Ends one secret at once."""
+    """Ends one secret at once. One that has ended stays as it is, and is OK.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND, SECRET_NOT_FOUND): there is no such application or secret. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     SetCredential: _grpc.UnaryUnaryMultiCallable[_applications_pb2.SetCredentialRequest, _applications_pb2.SetCredentialResponse]
-    """Stores a provider credential under a name, replacing what was there, and tries it at the provider."""
+    """Tries a provider credential at the provider, and stores it under a name, replacing what was there.
+
+    No device is reached by the trial. When the provider cannot be reached the credential is stored all the same, and
+    `probe` says so.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - FAILED_PRECONDITION (CREDENTIAL_REFUSED): the provider refused it; what was there stays. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     ListCredentials: _grpc.UnaryUnaryMultiCallable[_applications_pb2.ListCredentialsRequest, _applications_pb2.ListCredentialsResponse]
-    """Lists credentials without their secrets."""
+    """Lists provider credentials by id, without their secrets.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or of another application. Begin again without it.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     DeleteCredential: _grpc.UnaryUnaryMultiCallable[_applications_pb2.DeleteCredentialRequest, _applications_pb2.DeleteCredentialResponse]
-    """Deletes a credential."""
+    """Deletes a provider credential. One that is not there is OK. What waits to be sent with it ends in
+    OUTCOME_NOT_CONFIGURED unless another one serves it.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
 
 @_typing.type_check_only
 class ApplicationsAsyncStub(ApplicationsStub):
-    """Administers applications. Metadata on every call: `authorization: Bearer <admin token>`."""
+    """Administers applications.
+
+    Metadata on every call: `authorization: Bearer <admin token>`, exactly once.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateApplication: _aio.UnaryUnaryMultiCallable[_applications_pb2.CreateApplicationRequest, _applications_pb2.CreateApplicationResponse]  # type: ignore[assignment]
-    """Creates an application. The only time that its secrets are shown.
-    After a lost response: ALREADY_EXISTS for a chosen `app_id`; then RotateSecret.
+    """Creates an application with a client secret and an app secret. The only time that these are shown.
+
+    Credential: admin token.
+
+    Repeating: not safe. After a lost answer a chosen `app_id` is ALREADY_EXISTS, and RotateSecret gives new secrets;
+    without one a repeat makes another application.
+
+    Errors:
+
+    - ALREADY_EXISTS (APPLICATION_ALREADY_EXISTS): the `app_id` is taken. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     GetApplication: _aio.UnaryUnaryMultiCallable[_applications_pb2.GetApplicationRequest, _applications_pb2.GetApplicationResponse]  # type: ignore[assignment]
-    """Returns one application."""
+    """Returns one application.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     ListApplications: _aio.UnaryUnaryMultiCallable[_applications_pb2.ListApplicationsRequest, _applications_pb2.ListApplicationsResponse]  # type: ignore[assignment]
-    """Lists applications by id."""
+    """Lists applications by id.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours. Begin again without it.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     UpdateApplication: _aio.UnaryUnaryMultiCallable[_applications_pb2.UpdateApplicationRequest, _applications_pb2.UpdateApplicationResponse]  # type: ignore[assignment]
-    """Changes the fields that are present."""
+    """Changes the fields that are present. Without any it returns the application.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     DeleteApplication: _aio.UnaryUnaryMultiCallable[_applications_pb2.DeleteApplicationRequest, _applications_pb2.DeleteApplicationResponse]  # type: ignore[assignment]
-    """Deletes an application with all its devices, messages and results."""
+    """Deletes an application with all its secrets, credentials, devices, messages and results, for good. One that is not
+    there is OK. What was being handed over at that moment may still arrive.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     RotateSecret: _aio.UnaryUnaryMultiCallable[_applications_pb2.RotateSecretRequest, _applications_pb2.RotateSecretResponse]  # type: ignore[assignment]
-    """Makes a new secret; each present one of that kind ends at the earlier of its end and now + overlap.
-    A repeat makes one more secret and ends the first one's like the rest.
+    """Makes a new secret, and lets each one of that kind that is live end at the earlier of its own end and now plus
+    `overlap`.
+
+    Credential: admin token.
+
+    Repeating: not safe. A repeat makes one more secret, and the first one's ends like the others. After a lost answer
+    that is the way on.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): too many secrets of that kind would be live at once. Revoke some first.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     ListSecrets: _aio.UnaryUnaryMultiCallable[_applications_pb2.ListSecretsRequest, _applications_pb2.ListSecretsResponse]  # type: ignore[assignment]
-    """Lists secrets: ids, dates and last use, never the secret."""
+    """Lists client and app secrets by id: what they allow, dates and last use, never the secret.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or of another application. Begin again without it.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     RevokeSecret: _aio.UnaryUnaryMultiCallable[_applications_pb2.RevokeSecretRequest, _applications_pb2.RevokeSecretResponse]  # type: ignore[assignment]
-    """Ends one secret at once."""
+    """Ends one secret at once. One that has ended stays as it is, and is OK.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND, SECRET_NOT_FOUND): there is no such application or secret. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     SetCredential: _aio.UnaryUnaryMultiCallable[_applications_pb2.SetCredentialRequest, _applications_pb2.SetCredentialResponse]  # type: ignore[assignment]
-    """Stores a provider credential under a name, replacing what was there, and tries it at the provider."""
+    """Tries a provider credential at the provider, and stores it under a name, replacing what was there.
+
+    No device is reached by the trial. When the provider cannot be reached the credential is stored all the same, and
+    `probe` says so.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - FAILED_PRECONDITION (CREDENTIAL_REFUSED): the provider refused it; what was there stays. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     ListCredentials: _aio.UnaryUnaryMultiCallable[_applications_pb2.ListCredentialsRequest, _applications_pb2.ListCredentialsResponse]  # type: ignore[assignment]
-    """Lists credentials without their secrets."""
+    """Lists provider credentials by id, without their secrets.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or of another application. Begin again without it.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
     DeleteCredential: _aio.UnaryUnaryMultiCallable[_applications_pb2.DeleteCredentialRequest, _applications_pb2.DeleteCredentialResponse]  # type: ignore[assignment]
-    """Deletes a credential."""
+    """Deletes a provider credential. One that is not there is OK. What waits to be sent with it ends in
+    OUTCOME_NOT_CONFIGURED unless another one serves it.
+
+    Credential: admin token.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+    """
 
 class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
-    """Administers applications. Metadata on every call: `authorization: Bearer <admin token>`."""
+    """Administers applications.
+
+    Metadata on every call: `authorization: Bearer <admin token>`, exactly once.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
+    """
 
     @_abc_1.abstractmethod
     def CreateApplication(
@@ -101,8 +377,17 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.CreateApplicationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.CreateApplicationResponse, _abc.Awaitable[_applications_pb2.CreateApplicationResponse]]:
-        """Creates an application. The only time that its secrets are shown.
-        After a lost response: ALREADY_EXISTS for a chosen `app_id`; then RotateSecret.
+        """Creates an application with a client secret and an app secret. The only time that these are shown.
+
+        Credential: admin token.
+
+        Repeating: not safe. After a lost answer a chosen `app_id` is ALREADY_EXISTS, and RotateSecret gives new secrets;
+        without one a repeat makes another application.
+
+        Errors:
+
+        - ALREADY_EXISTS (APPLICATION_ALREADY_EXISTS): the `app_id` is taken. Do not repeat unchanged.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
 
     @_abc_1.abstractmethod
@@ -111,7 +396,17 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.GetApplicationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.GetApplicationResponse, _abc.Awaitable[_applications_pb2.GetApplicationResponse]]:
-        """Returns one application."""
+        """Returns one application.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+        """
 
     @_abc_1.abstractmethod
     def ListApplications(
@@ -119,7 +414,17 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.ListApplicationsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.ListApplicationsResponse, _abc.Awaitable[_applications_pb2.ListApplicationsResponse]]:
-        """Lists applications by id."""
+        """Lists applications by id.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours. Begin again without it.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+        """
 
     @_abc_1.abstractmethod
     def UpdateApplication(
@@ -127,7 +432,17 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.UpdateApplicationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.UpdateApplicationResponse, _abc.Awaitable[_applications_pb2.UpdateApplicationResponse]]:
-        """Changes the fields that are present."""
+        """Changes the fields that are present. Without any it returns the application.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+        """
 
     @_abc_1.abstractmethod
     def DeleteApplication(
@@ -135,7 +450,17 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.DeleteApplicationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.DeleteApplicationResponse, _abc.Awaitable[_applications_pb2.DeleteApplicationResponse]]:
-        """Deletes an application with all its devices, messages and results."""
+        """Deletes an application with all its secrets, credentials, devices, messages and results, for good. One that is not
+        there is OK. What was being handed over at that moment may still arrive.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+        """
 
     @_abc_1.abstractmethod
     def RotateSecret(
@@ -143,8 +468,19 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.RotateSecretRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.RotateSecretResponse, _abc.Awaitable[_applications_pb2.RotateSecretResponse]]:
-        """Makes a new secret; each present one of that kind ends at the earlier of its end and now + overlap.
-        A repeat makes one more secret and ends the first one's like the rest.
+        """Makes a new secret, and lets each one of that kind that is live end at the earlier of its own end and now plus
+        `overlap`.
+
+        Credential: admin token.
+
+        Repeating: not safe. A repeat makes one more secret, and the first one's ends like the others. After a lost answer
+        that is the way on.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): too many secrets of that kind would be live at once. Revoke some first.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
 
     @_abc_1.abstractmethod
@@ -153,7 +489,18 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.ListSecretsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.ListSecretsResponse, _abc.Awaitable[_applications_pb2.ListSecretsResponse]]:
-        """Lists secrets: ids, dates and last use, never the secret."""
+        """Lists client and app secrets by id: what they allow, dates and last use, never the secret.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or of another application. Begin again without it.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+        """
 
     @_abc_1.abstractmethod
     def RevokeSecret(
@@ -161,7 +508,17 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.RevokeSecretRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.RevokeSecretResponse, _abc.Awaitable[_applications_pb2.RevokeSecretResponse]]:
-        """Ends one secret at once."""
+        """Ends one secret at once. One that has ended stays as it is, and is OK.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND, SECRET_NOT_FOUND): there is no such application or secret. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+        """
 
     @_abc_1.abstractmethod
     def SetCredential(
@@ -169,7 +526,21 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.SetCredentialRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.SetCredentialResponse, _abc.Awaitable[_applications_pb2.SetCredentialResponse]]:
-        """Stores a provider credential under a name, replacing what was there, and tries it at the provider."""
+        """Tries a provider credential at the provider, and stores it under a name, replacing what was there.
+
+        No device is reached by the trial. When the provider cannot be reached the credential is stored all the same, and
+        `probe` says so.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - FAILED_PRECONDITION (CREDENTIAL_REFUSED): the provider refused it; what was there stays. Do not repeat unchanged.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+        """
 
     @_abc_1.abstractmethod
     def ListCredentials(
@@ -177,7 +548,18 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.ListCredentialsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.ListCredentialsResponse, _abc.Awaitable[_applications_pb2.ListCredentialsResponse]]:
-        """Lists credentials without their secrets."""
+        """Lists provider credentials by id, without their secrets.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or of another application. Begin again without it.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+        """
 
     @_abc_1.abstractmethod
     def DeleteCredential(
@@ -185,6 +567,17 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.DeleteCredentialRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.DeleteCredentialResponse, _abc.Awaitable[_applications_pb2.DeleteCredentialResponse]]:
-        """Deletes a credential."""
+        """Deletes a provider credential. One that is not there is OK. What waits to be sent with it ends in
+        OUTCOME_NOT_CONFIGURED unless another one serves it.
+
+        Credential: admin token.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
+        """
 
 def add_ApplicationsServicer_to_server(servicer: ApplicationsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

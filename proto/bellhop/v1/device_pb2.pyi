@@ -31,9 +31,9 @@ class _PlatformEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Platform.Val
     PLATFORM_APNS: _Platform.ValueType  # 1
     """Apple Push Notification service."""
     PLATFORM_FCM: _Platform.ValueType  # 2
-    """Firebase Cloud Messaging, HTTP v1."""
+    """Firebase Cloud Messaging, HTTP v1. No device can be registered on it yet."""
     PLATFORM_WEB_PUSH: _Platform.ValueType  # 3
-    """Web Push (RFC 8030, 8291, 8292)."""
+    """Web Push (RFC 8030, 8291, 8292). No device can be registered on it yet."""
 
 class Platform(_Platform, metaclass=_PlatformEnumTypeWrapper):
     """A network that carries notifications."""
@@ -43,9 +43,9 @@ PLATFORM_UNSPECIFIED: Platform.ValueType  # 0
 PLATFORM_APNS: Platform.ValueType  # 1
 """Apple Push Notification service."""
 PLATFORM_FCM: Platform.ValueType  # 2
-"""Firebase Cloud Messaging, HTTP v1."""
+"""Firebase Cloud Messaging, HTTP v1. No device can be registered on it yet."""
 PLATFORM_WEB_PUSH: Platform.ValueType  # 3
-"""Web Push (RFC 8030, 8291, 8292)."""
+"""Web Push (RFC 8030, 8291, 8292). No device can be registered on it yet."""
 Global___Platform: _TypeAlias = Platform  # noqa: Y015
 
 class _ApnsEnvironment:
@@ -83,9 +83,11 @@ class _DeviceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceSta
     DEVICE_STATE_ACTIVE: _DeviceState.ValueType  # 1
     """Takes part."""
     DEVICE_STATE_DEAD: _DeviceState.ValueType  # 2
-    """Its token was declared dead by the provider; a registration revives it."""
+    """Its token was declared dead by the provider: in no audience until a registration or update presents a token."""
     DEVICE_STATE_UNVERIFIED: _DeviceState.ValueType  # 3
-    """Registered without a secret under a token that is somebody else's: in no audience until it has shown that the token is its own."""
+    """Its token was presented without a client or app secret while another device holds it: in no audience until the
+    token is presented with such a secret, or with the `device-secret` of the device that holds it.
+    """
 
 class DeviceState(_DeviceState, metaclass=_DeviceStateEnumTypeWrapper):
     """Whether a device takes part in sends."""
@@ -95,17 +97,18 @@ DEVICE_STATE_UNSPECIFIED: DeviceState.ValueType  # 0
 DEVICE_STATE_ACTIVE: DeviceState.ValueType  # 1
 """Takes part."""
 DEVICE_STATE_DEAD: DeviceState.ValueType  # 2
-"""Its token was declared dead by the provider; a registration revives it."""
+"""Its token was declared dead by the provider: in no audience until a registration or update presents a token."""
 DEVICE_STATE_UNVERIFIED: DeviceState.ValueType  # 3
-"""Registered without a secret under a token that is somebody else's: in no audience until it has shown that the token is its own."""
+"""Its token was presented without a client or app secret while another device holds it: in no audience until the
+token is presented with such a secret, or with the `device-secret` of the device that holds it.
+"""
 Global___DeviceState: _TypeAlias = DeviceState  # noqa: Y015
 
 @_typing.final
 class Device(_message.Message):
-    """One installation of an application on one phone, tablet or browser profile.
+    """One installation of an application on one phone, tablet or browser profile. Output only.
 
-    Output only. A push token or a subscription key is never returned: see
-    `target_fingerprint` for telling two tokens apart.
+    A push token is never returned: `target_fingerprint` tells two of them apart. Times are by the server's clock.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -146,44 +149,48 @@ class Device(_message.Message):
     APNS_TOPIC_FIELD_NUMBER: _builtins.int
     APNS_ENVIRONMENT_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """Name of the installation, unique within the application."""
+    """Names the installation, unique within the application: 1 to 128 characters. Always set."""
     user_id: _builtins.str
-    """The person that the device is bound to; empty when it is anonymous."""
+    """The person that the device is bound to: up to 512 characters. Empty when it is anonymous."""
     platform: Global___Platform.ValueType
-    """The network that reaches it."""
+    """The network that reaches it. Always set."""
     locale: _builtins.str
-    """BCP 47 language tag, normalised (`de_AT` becomes `de-AT`). Empty when never given."""
+    """BCP 47 language tag in its usual spelling (`de_AT` given, `de-AT` returned). Empty when none was given."""
     time_zone: _builtins.str
-    """IANA zone name, for example `Europe/Vienna`. Empty when never given."""
+    """IANA time zone name, for example `Europe/Vienna`. Empty when none was given."""
     app_version: _builtins.str
-    """The app's own version text, as it was given."""
+    """The app's own version text as it was given, up to 64 characters. Empty when none was given."""
     state: Global___DeviceState.ValueType
-    """Whether sends reach it."""
+    """Whether sends reach it. Always set."""
     target_fingerprint: _builtins.str
-    """First 16 hexadecimal digits of the SHA-256 of the token or endpoint."""
+    """First 16 hexadecimal digits, lower case, of the SHA-256 of the token in lower case. Always set."""
     apns_topic: _builtins.str
-    """APNs only: the topic (bundle id) of the target."""
+    """APNs only: the topic (bundle id) that came with the target, up to 255 characters. Empty when none came, and on
+    other networks.
+    """
     apns_environment: Global___ApnsEnvironment.ValueType
-    """APNs only: the environment of the target."""
+    """APNs only: the environment that came with the target. Unspecified when none came, and on other networks."""
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The app's own facts about the installation."""
+        """The app's own facts about the installation: up to 50, keys `[A-Za-z0-9._-]{1,64}`, values up to 256 characters.
+        Empty when none were given.
+        """
 
     @_builtins.property
     def register_time(self) -> _timestamp_pb2.Timestamp:
-        """When the installation was first seen."""
+        """When the installation was first registered. Always set; taking the device out and registering it anew begins anew."""
 
     @_builtins.property
     def bind_time(self) -> _timestamp_pb2.Timestamp:
-        """When the present binding began; unset when anonymous."""
+        """When the present binding began. Unset when the device is anonymous."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When anything about the device last changed."""
+        """When anything about the device last changed. Always set."""
 
     @_builtins.property
     def target_time(self) -> _timestamp_pb2.Timestamp:
-        """When the target was last presented; a provider's "gone since" counts only if it is later."""
+        """When its target was last presented. Always set. A provider's "gone since" retires the device only if it is later."""
 
     def __init__(
         self,
@@ -222,13 +229,18 @@ class ApnsTarget(_message.Message):
     TOPIC_FIELD_NUMBER: _builtins.int
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """Required. Hexadecimal, 2 to 512 digits, any case; never assume 64."""
+    """Required. The device token as hexadecimal, 2 to 512 digits, case ignored; its length is Apple's business, so never
+    assume 64.
+    """
     topic: _builtins.str
-    """Bundle id. Empty: the default topic of the application's APNs credential, resolved at hand-over."""
+    """Bundle id of the app, `[A-Za-z0-9.-]{1,255}`, without the suffix of a push type such as `.voip`, which the push
+    type of a message adds. When the application has APNs credentials it must be among the topics that they serve,
+    else INVALID_ARGUMENT. Empty: the first topic of the application's APNs credential, looked up at each hand-over.
+    """
     environment: Global___ApnsEnvironment.ValueType
-    """SANDBOX for builds from Xcode, PRODUCTION for TestFlight and the App Store.
-    Unspecified: the environment of the application's credential when it serves one only,
-    otherwise PRODUCTION; resolved at hand-over.
+    """SANDBOX for a build from Xcode, PRODUCTION for TestFlight and the App Store: a token works in its own environment
+    only. Unspecified: the environment of the application's APNs credential when it serves one only, otherwise
+    PRODUCTION; looked up at each hand-over.
     """
     def __init__(
         self,

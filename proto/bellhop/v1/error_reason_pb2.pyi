@@ -27,17 +27,17 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CREDENTIALS_MISSING: _ErrorReason.ValueType  # 1
     """UNAUTHENTICATED. `app-id`, or every credential key that this method accepts, is missing or empty. Add one.
 
-        {"reason": "ERROR_REASON_CREDENTIALS_MISSING", "domain": "bellhop", "metadata": {"accepted": "app-secret, client-secret"}}
+        {"reason": "ERROR_REASON_CREDENTIALS_MISSING", "domain": "bellhop", "metadata": {"accepted": "client-secret, app-secret"}}
     """
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 2
-    """UNAUTHENTICATED. A credential came and is not valid: unknown application, wrong, malformed, revoked,
+    """UNAUTHENTICATED. A credential came and is not valid: unknown application, wrong, malformed, given twice, revoked,
     ended, or of another application; deliberately not said which. Do not repeat.
 
         {"reason": "ERROR_REASON_CREDENTIALS_INVALID", "domain": "bellhop"}
     """
     ERROR_REASON_BIND_GRANT_EXPIRED: _ErrorReason.ValueType  # 3
     """UNAUTHENTICATED. The signature of the bind grant is good, but its time is over, its user or session was
-    revoked since, or it was used for another device. Fetch a new one.
+    revoked since, or it was used for another device. Fetch a new one. Not sent yet.
 
         {"reason": "ERROR_REASON_BIND_GRANT_EXPIRED", "domain": "bellhop", "metadata": {"expire_time": "2026-11-23T16:15:00Z"}}
     """
@@ -47,18 +47,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_DEVICE_PROOF_REQUIRED", "domain": "bellhop", "metadata": {"device_id": "d1"}}
     """
     ERROR_REASON_CREDENTIAL_KIND_NOT_ACCEPTED: _ErrorReason.ValueType  # 5
-    """PERMISSION_DENIED. The credential is valid but of a kind that this method does not take.
+    """PERMISSION_DENIED. The credential is valid but of a kind that this method does not take. Use another one.
 
         {"reason": "ERROR_REASON_CREDENTIAL_KIND_NOT_ACCEPTED", "domain": "bellhop", "metadata": {"presented": "client-secret", "accepted": "app-secret"}}
     """
     ERROR_REASON_DENIED_BY_POLICY: _ErrorReason.ValueType  # 6
-    """PERMISSION_DENIED. The application's policy forbids it: a client secret where only grants bind, or
-    anonymous registration.
+    """PERMISSION_DENIED. The application's policy forbids it. Do not repeat; `policy` names the field of
+    ApplicationPolicy.
 
-        {"reason": "ERROR_REASON_DENIED_BY_POLICY", "domain": "bellhop", "metadata": {"policy": "binding_policy"}}
+        {"reason": "ERROR_REASON_DENIED_BY_POLICY", "domain": "bellhop", "metadata": {"policy": "anonymous_policy"}}
     """
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT. One or more fields are wrong; BadRequest names each. Also a request over 4 MiB (metadata
+    """INVALID_ARGUMENT. One or more fields are wrong; BadRequest names up to 25. Also a request over 4 MiB (metadata
     `limit`, `value`). Do not repeat unchanged.
 
         {"reason": "ERROR_REASON_INVALID_REQUEST", "domain": "bellhop"}
@@ -74,7 +74,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_CURSOR_INVALID", "domain": "bellhop", "metadata": {"message_id": "m1"}}
     """
     ERROR_REASON_APPLICATION_NOT_FOUND: _ErrorReason.ValueType  # 10
-    """NOT_FOUND. Only for the admin token: nobody else learns whether an application exists.
+    """NOT_FOUND. There is no such application. Only for the admin token: nobody else learns whether one exists.
 
         {"reason": "ERROR_REASON_APPLICATION_NOT_FOUND", "domain": "bellhop", "metadata": {"app_id": "shop"}}
     """
@@ -84,7 +84,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_SECRET_NOT_FOUND", "domain": "bellhop", "metadata": {"secret_id": "s1"}}
     """
     ERROR_REASON_CREDENTIAL_NOT_FOUND: _ErrorReason.ValueType  # 12
-    """NOT_FOUND. The application has no such provider credential.
+    """NOT_FOUND. The application has no such provider credential. Not sent yet.
 
         {"reason": "ERROR_REASON_CREDENTIAL_NOT_FOUND", "domain": "bellhop", "metadata": {"credential_id": "apns"}}
     """
@@ -94,7 +94,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_DEVICE_NOT_FOUND", "domain": "bellhop", "metadata": {"device_id": "d1"}}
     """
     ERROR_REASON_TAG_NOT_FOUND: _ErrorReason.ValueType  # 14
-    """NOT_FOUND. The application has no such tag.
+    """NOT_FOUND. The application has no such tag. Not sent yet.
 
         {"reason": "ERROR_REASON_TAG_NOT_FOUND", "domain": "bellhop", "metadata": {"tag_name": "news"}}
     """
@@ -109,7 +109,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_APPLICATION_ALREADY_EXISTS", "domain": "bellhop", "metadata": {"app_id": "shop"}}
     """
     ERROR_REASON_TAG_ALREADY_EXISTS: _ErrorReason.ValueType  # 17
-    """ALREADY_EXISTS. The tag name is taken.
+    """ALREADY_EXISTS. The tag name is taken. Not sent yet.
 
         {"reason": "ERROR_REASON_TAG_ALREADY_EXISTS", "domain": "bellhop", "metadata": {"tag_name": "news"}}
     """
@@ -120,23 +120,23 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_REQUEST_ID_REUSED", "domain": "bellhop", "metadata": {"request_id": "order-17", "message_id": "m1"}}
     """
     ERROR_REASON_TARGET_REQUIRED: _ErrorReason.ValueType  # 19
-    """FAILED_PRECONDITION. The device is not known yet, so the call must say where it is found.
+    """FAILED_PRECONDITION. The device is not known yet, so the call must say where it is found. Repeat with a target.
 
         {"reason": "ERROR_REASON_TARGET_REQUIRED", "domain": "bellhop", "metadata": {"device_id": "d1"}}
     """
     ERROR_REASON_TAG_BUILT_IN: _ErrorReason.ValueType  # 20
-    """FAILED_PRECONDITION. `Push.ALL` cannot be changed or deleted.
+    """FAILED_PRECONDITION. A built-in tag cannot be changed or deleted. Not sent yet.
 
         {"reason": "ERROR_REASON_TAG_BUILT_IN", "domain": "bellhop", "metadata": {"tag_name": "Push.ALL"}}
     """
     ERROR_REASON_CREDENTIAL_REFUSED: _ErrorReason.ValueType  # 21
-    """FAILED_PRECONDITION. The provider refused the new credential; the old one stays.
+    """FAILED_PRECONDITION. The provider refused the new credential; the old one stays. Do not repeat unchanged.
 
         {"reason": "ERROR_REASON_CREDENTIAL_REFUSED", "domain": "bellhop", "metadata": {"platform": "apns", "provider_reason": "InvalidProviderToken"}}
     """
     ERROR_REASON_KEY_CHANGE_REFUSED: _ErrorReason.ValueType  # 22
-    """FAILED_PRECONDITION. Another VAPID key would split the subscribed browsers. Set `allow_key_change` if
-    you mean it.
+    """FAILED_PRECONDITION. Another VAPID key would split the subscribed browsers. Say so expressly if you mean it. Not
+    sent yet.
 
         {"reason": "ERROR_REASON_KEY_CHANGE_REFUSED", "domain": "bellhop", "metadata": {"vapid_public_key": "BL7a…"}}
     """
@@ -146,12 +146,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_CONCURRENT_CHANGE", "domain": "bellhop"}
     """
     ERROR_REASON_AUTH_ATTEMPTS_EXCEEDED: _ErrorReason.ValueType  # 24
-    """RESOURCE_EXHAUSTED. Too many failed credentials from this peer. Wait for RetryInfo.
+    """RESOURCE_EXHAUSTED. Over 20 failed credentials from this peer for this application within a minute. A valid one
+    is never refused for them. Wait for RetryInfo.
 
         {"reason": "ERROR_REASON_AUTH_ATTEMPTS_EXCEEDED", "domain": "bellhop", "metadata": {"retry_after_ms": "4000"}}
     """
     ERROR_REASON_RATE_LIMITED: _ErrorReason.ValueType  # 25
-    """RESOURCE_EXHAUSTED. The application's own rate is used up. Wait for RetryInfo.
+    """RESOURCE_EXHAUSTED. The application's own rate is used up. Wait for RetryInfo. Not sent yet.
 
         {"reason": "ERROR_REASON_RATE_LIMITED", "domain": "bellhop", "metadata": {"limit": "sends_per_second", "value": "1000"}}
     """
@@ -161,10 +162,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_OVERLOADED", "domain": "bellhop", "metadata": {"queue": "sends"}}
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 27
-    """RESOURCE_EXHAUSTED. A number that waiting does not lower: tags, live secrets, devices of one user,
-    unverified devices. No RetryInfo.
+    """RESOURCE_EXHAUSTED. A number that waiting does not lower: live secrets, unverified devices. No RetryInfo.
 
-        {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "tags", "value": "10000"}}
+        {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "secrets", "value": "20"}}
     """
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 28
     """UNAVAILABLE. Shutting down, or the store is away; nothing was acknowledged. Repeat after RetryInfo.
@@ -183,7 +183,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_INTERNAL_ERROR", "domain": "bellhop", "metadata": {"incident_id": "7f3a"}}
     """
     ERROR_REASON_STALE_BINDING: _ErrorReason.ValueType  # 31
-    """ABORTED. A later login or logout of this device is already known. Do not repeat.
+    """ABORTED. A later login or logout of this device is already known. Do not repeat. Not sent yet.
 
         {"reason": "ERROR_REASON_STALE_BINDING", "domain": "bellhop", "metadata": {"device_id": "d1", "binding_generation": "8"}}
     """
@@ -191,8 +191,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: `reason` of the one `google.rpc.ErrorInfo` in its status, spelt as here, domain `bellhop`.
 
-    One value means one thing to do. Errors that the transport makes itself (DEADLINE_EXCEEDED, CANCELLED,
-    UNIMPLEMENTED, a message over the server's receive limit, a lost connection) carry no ErrorInfo.
+    One value means one thing to do; below each, the status code that it comes with and its ErrorInfo as JSON. A metadata
+    key, once there, stays. Errors that the transport makes itself (DEADLINE_EXCEEDED, CANCELLED, UNIMPLEMENTED, a
+    message over the server's receive limit, a lost connection) carry no ErrorInfo.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -200,17 +201,17 @@ ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_CREDENTIALS_MISSING: ErrorReason.ValueType  # 1
 """UNAUTHENTICATED. `app-id`, or every credential key that this method accepts, is missing or empty. Add one.
 
-    {"reason": "ERROR_REASON_CREDENTIALS_MISSING", "domain": "bellhop", "metadata": {"accepted": "app-secret, client-secret"}}
+    {"reason": "ERROR_REASON_CREDENTIALS_MISSING", "domain": "bellhop", "metadata": {"accepted": "client-secret, app-secret"}}
 """
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 2
-"""UNAUTHENTICATED. A credential came and is not valid: unknown application, wrong, malformed, revoked,
+"""UNAUTHENTICATED. A credential came and is not valid: unknown application, wrong, malformed, given twice, revoked,
 ended, or of another application; deliberately not said which. Do not repeat.
 
     {"reason": "ERROR_REASON_CREDENTIALS_INVALID", "domain": "bellhop"}
 """
 ERROR_REASON_BIND_GRANT_EXPIRED: ErrorReason.ValueType  # 3
 """UNAUTHENTICATED. The signature of the bind grant is good, but its time is over, its user or session was
-revoked since, or it was used for another device. Fetch a new one.
+revoked since, or it was used for another device. Fetch a new one. Not sent yet.
 
     {"reason": "ERROR_REASON_BIND_GRANT_EXPIRED", "domain": "bellhop", "metadata": {"expire_time": "2026-11-23T16:15:00Z"}}
 """
@@ -220,18 +221,18 @@ ERROR_REASON_DEVICE_PROOF_REQUIRED: ErrorReason.ValueType  # 4
     {"reason": "ERROR_REASON_DEVICE_PROOF_REQUIRED", "domain": "bellhop", "metadata": {"device_id": "d1"}}
 """
 ERROR_REASON_CREDENTIAL_KIND_NOT_ACCEPTED: ErrorReason.ValueType  # 5
-"""PERMISSION_DENIED. The credential is valid but of a kind that this method does not take.
+"""PERMISSION_DENIED. The credential is valid but of a kind that this method does not take. Use another one.
 
     {"reason": "ERROR_REASON_CREDENTIAL_KIND_NOT_ACCEPTED", "domain": "bellhop", "metadata": {"presented": "client-secret", "accepted": "app-secret"}}
 """
 ERROR_REASON_DENIED_BY_POLICY: ErrorReason.ValueType  # 6
-"""PERMISSION_DENIED. The application's policy forbids it: a client secret where only grants bind, or
-anonymous registration.
+"""PERMISSION_DENIED. The application's policy forbids it. Do not repeat; `policy` names the field of
+ApplicationPolicy.
 
-    {"reason": "ERROR_REASON_DENIED_BY_POLICY", "domain": "bellhop", "metadata": {"policy": "binding_policy"}}
+    {"reason": "ERROR_REASON_DENIED_BY_POLICY", "domain": "bellhop", "metadata": {"policy": "anonymous_policy"}}
 """
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT. One or more fields are wrong; BadRequest names each. Also a request over 4 MiB (metadata
+"""INVALID_ARGUMENT. One or more fields are wrong; BadRequest names up to 25. Also a request over 4 MiB (metadata
 `limit`, `value`). Do not repeat unchanged.
 
     {"reason": "ERROR_REASON_INVALID_REQUEST", "domain": "bellhop"}
@@ -247,7 +248,7 @@ ERROR_REASON_CURSOR_INVALID: ErrorReason.ValueType  # 9
     {"reason": "ERROR_REASON_CURSOR_INVALID", "domain": "bellhop", "metadata": {"message_id": "m1"}}
 """
 ERROR_REASON_APPLICATION_NOT_FOUND: ErrorReason.ValueType  # 10
-"""NOT_FOUND. Only for the admin token: nobody else learns whether an application exists.
+"""NOT_FOUND. There is no such application. Only for the admin token: nobody else learns whether one exists.
 
     {"reason": "ERROR_REASON_APPLICATION_NOT_FOUND", "domain": "bellhop", "metadata": {"app_id": "shop"}}
 """
@@ -257,7 +258,7 @@ ERROR_REASON_SECRET_NOT_FOUND: ErrorReason.ValueType  # 11
     {"reason": "ERROR_REASON_SECRET_NOT_FOUND", "domain": "bellhop", "metadata": {"secret_id": "s1"}}
 """
 ERROR_REASON_CREDENTIAL_NOT_FOUND: ErrorReason.ValueType  # 12
-"""NOT_FOUND. The application has no such provider credential.
+"""NOT_FOUND. The application has no such provider credential. Not sent yet.
 
     {"reason": "ERROR_REASON_CREDENTIAL_NOT_FOUND", "domain": "bellhop", "metadata": {"credential_id": "apns"}}
 """
@@ -267,7 +268,7 @@ ERROR_REASON_DEVICE_NOT_FOUND: ErrorReason.ValueType  # 13
     {"reason": "ERROR_REASON_DEVICE_NOT_FOUND", "domain": "bellhop", "metadata": {"device_id": "d1"}}
 """
 ERROR_REASON_TAG_NOT_FOUND: ErrorReason.ValueType  # 14
-"""NOT_FOUND. The application has no such tag.
+"""NOT_FOUND. The application has no such tag. Not sent yet.
 
     {"reason": "ERROR_REASON_TAG_NOT_FOUND", "domain": "bellhop", "metadata": {"tag_name": "news"}}
 """
@@ -282,7 +283,7 @@ ERROR_REASON_APPLICATION_ALREADY_EXISTS: ErrorReason.ValueType  # 16
     {"reason": "ERROR_REASON_APPLICATION_ALREADY_EXISTS", "domain": "bellhop", "metadata": {"app_id": "shop"}}
 """
 ERROR_REASON_TAG_ALREADY_EXISTS: ErrorReason.ValueType  # 17
-"""ALREADY_EXISTS. The tag name is taken.
+"""ALREADY_EXISTS. The tag name is taken. Not sent yet.
 
     {"reason": "ERROR_REASON_TAG_ALREADY_EXISTS", "domain": "bellhop", "metadata": {"tag_name": "news"}}
 """
@@ -293,23 +294,23 @@ sent. Take a new id.
     {"reason": "ERROR_REASON_REQUEST_ID_REUSED", "domain": "bellhop", "metadata": {"request_id": "order-17", "message_id": "m1"}}
 """
 ERROR_REASON_TARGET_REQUIRED: ErrorReason.ValueType  # 19
-"""FAILED_PRECONDITION. The device is not known yet, so the call must say where it is found.
+"""FAILED_PRECONDITION. The device is not known yet, so the call must say where it is found. Repeat with a target.
 
     {"reason": "ERROR_REASON_TARGET_REQUIRED", "domain": "bellhop", "metadata": {"device_id": "d1"}}
 """
 ERROR_REASON_TAG_BUILT_IN: ErrorReason.ValueType  # 20
-"""FAILED_PRECONDITION. `Push.ALL` cannot be changed or deleted.
+"""FAILED_PRECONDITION. A built-in tag cannot be changed or deleted. Not sent yet.
 
     {"reason": "ERROR_REASON_TAG_BUILT_IN", "domain": "bellhop", "metadata": {"tag_name": "Push.ALL"}}
 """
 ERROR_REASON_CREDENTIAL_REFUSED: ErrorReason.ValueType  # 21
-"""FAILED_PRECONDITION. The provider refused the new credential; the old one stays.
+"""FAILED_PRECONDITION. The provider refused the new credential; the old one stays. Do not repeat unchanged.
 
     {"reason": "ERROR_REASON_CREDENTIAL_REFUSED", "domain": "bellhop", "metadata": {"platform": "apns", "provider_reason": "InvalidProviderToken"}}
 """
 ERROR_REASON_KEY_CHANGE_REFUSED: ErrorReason.ValueType  # 22
-"""FAILED_PRECONDITION. Another VAPID key would split the subscribed browsers. Set `allow_key_change` if
-you mean it.
+"""FAILED_PRECONDITION. Another VAPID key would split the subscribed browsers. Say so expressly if you mean it. Not
+sent yet.
 
     {"reason": "ERROR_REASON_KEY_CHANGE_REFUSED", "domain": "bellhop", "metadata": {"vapid_public_key": "BL7a…"}}
 """
@@ -319,12 +320,13 @@ ERROR_REASON_CONCURRENT_CHANGE: ErrorReason.ValueType  # 23
     {"reason": "ERROR_REASON_CONCURRENT_CHANGE", "domain": "bellhop"}
 """
 ERROR_REASON_AUTH_ATTEMPTS_EXCEEDED: ErrorReason.ValueType  # 24
-"""RESOURCE_EXHAUSTED. Too many failed credentials from this peer. Wait for RetryInfo.
+"""RESOURCE_EXHAUSTED. Over 20 failed credentials from this peer for this application within a minute. A valid one
+is never refused for them. Wait for RetryInfo.
 
     {"reason": "ERROR_REASON_AUTH_ATTEMPTS_EXCEEDED", "domain": "bellhop", "metadata": {"retry_after_ms": "4000"}}
 """
 ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 25
-"""RESOURCE_EXHAUSTED. The application's own rate is used up. Wait for RetryInfo.
+"""RESOURCE_EXHAUSTED. The application's own rate is used up. Wait for RetryInfo. Not sent yet.
 
     {"reason": "ERROR_REASON_RATE_LIMITED", "domain": "bellhop", "metadata": {"limit": "sends_per_second", "value": "1000"}}
 """
@@ -334,10 +336,9 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 26
     {"reason": "ERROR_REASON_OVERLOADED", "domain": "bellhop", "metadata": {"queue": "sends"}}
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 27
-"""RESOURCE_EXHAUSTED. A number that waiting does not lower: tags, live secrets, devices of one user,
-unverified devices. No RetryInfo.
+"""RESOURCE_EXHAUSTED. A number that waiting does not lower: live secrets, unverified devices. No RetryInfo.
 
-    {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "tags", "value": "10000"}}
+    {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "secrets", "value": "20"}}
 """
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 28
 """UNAVAILABLE. Shutting down, or the store is away; nothing was acknowledged. Repeat after RetryInfo.
@@ -356,7 +357,7 @@ ERROR_REASON_INTERNAL_ERROR: ErrorReason.ValueType  # 30
     {"reason": "ERROR_REASON_INTERNAL_ERROR", "domain": "bellhop", "metadata": {"incident_id": "7f3a"}}
 """
 ERROR_REASON_STALE_BINDING: ErrorReason.ValueType  # 31
-"""ABORTED. A later login or logout of this device is already known. Do not repeat.
+"""ABORTED. A later login or logout of this device is already known. Do not repeat. Not sent yet.
 
     {"reason": "ERROR_REASON_STALE_BINDING", "domain": "bellhop", "metadata": {"device_id": "d1", "binding_generation": "8"}}
 """

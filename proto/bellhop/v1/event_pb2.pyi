@@ -34,7 +34,7 @@ class _ResultFilterEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResultFi
     RESULT_FILTER_FAILURES: _ResultFilter.ValueType  # 2
     """Every result but OUTCOME_ACCEPTED."""
     RESULT_FILTER_NONE: _ResultFilter.ValueType  # 3
-    """No results: progress and summary only."""
+    """No results: on a stream `accepted`, `progress` and `summary` only."""
 
 class ResultFilter(_ResultFilter, metaclass=_ResultFilterEnumTypeWrapper):
     """Which results a stream or a page shows."""
@@ -46,12 +46,12 @@ RESULT_FILTER_ALL: ResultFilter.ValueType  # 1
 RESULT_FILTER_FAILURES: ResultFilter.ValueType  # 2
 """Every result but OUTCOME_ACCEPTED."""
 RESULT_FILTER_NONE: ResultFilter.ValueType  # 3
-"""No results: progress and summary only."""
+"""No results: on a stream `accepted`, `progress` and `summary` only."""
 Global___ResultFilter: _TypeAlias = ResultFilter  # noqa: Y015
 
 @_typing.final
 class SendEvent(_message.Message):
-    """One step in the life of a message, the same on Send, SendMany and WatchMessage."""
+    """One step in the life of a message, the same on Send and WatchMessage. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -62,30 +62,31 @@ class SendEvent(_message.Message):
     SUMMARY_FIELD_NUMBER: _builtins.int
     VALIDATED_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
-    """Where to go on: pass the last one you handled to WatchMessage. Opaque, up to 128 characters
-    of [A-Za-z0-9_-], independent of `result_filter`, valid on every node as long as the message is kept.
+    """Where to go on: give the last one that you handled to WatchMessage as `after_cursor`. Opaque, up to 128 characters
+    of [A-Za-z0-9_-], the same whatever the `result_filter`, good on every node for as long as the message is kept.
+    Empty with `validated` only.
     """
     @_builtins.property
     def accepted(self) -> Global___Accepted:
-        """Committed. The first event of every stream but that of `validate_only`; on WatchMessage its cursor is
-        `after_cursor` again.
+        """The message is committed. The first event of every stream but that of `validate_only`; on WatchMessage its cursor
+        is `after_cursor` again.
         """
 
     @_builtins.property
     def results(self) -> Global___ResultList:
-        """Final results, new since the event before."""
+        """Results that became final since the event before."""
 
     @_builtins.property
     def progress(self) -> Global___Progress:
-        """Numbers so far; at least every 15 seconds while nothing else is sent."""
+        """Numbers so far, at least every 15 seconds while nothing else is sent."""
 
     @_builtins.property
     def summary(self) -> Global___Summary:
-        """Every device has its result. Always the last event; the stream then ends with OK."""
+        """Every device has its result. The last event: the stream then ends with OK."""
 
     @_builtins.property
     def validated(self) -> Global___Validated:
-        """Answer to `validate_only`, alone on its stream."""
+        """Answer to `validate_only`: alone on its stream, which then ends with OK."""
 
     def __init__(
         self,
@@ -109,7 +110,7 @@ Global___SendEvent: _TypeAlias = SendEvent  # noqa: Y015
 
 @_typing.final
 class Accepted(_message.Message):
-    """The message is committed and will be carried out, whatever happens to the stream."""
+    """The message is committed and will be carried out, whatever happens to the stream. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -118,16 +119,16 @@ class Accepted(_message.Message):
     ACCEPT_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
-    """Names the message."""
+    """Names the message, `[A-Za-z0-9_-]{1,64}`. Always set."""
     replayed: _builtins.bool
-    """Whether `request_id` was already known: nothing was sent anew."""
+    """Whether this `request_id` was known already, so that nothing was sent anew. False on WatchMessage."""
     @_builtins.property
     def accept_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was committed."""
+        """When the message was committed. Always set."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it stops being offered to providers."""
+        """When it stops being offered to providers: `accept_time` plus `SendOptions.ttl`. Always set."""
 
     def __init__(
         self,
@@ -147,14 +148,14 @@ Global___Accepted: _TypeAlias = Accepted  # noqa: Y015
 
 @_typing.final
 class ResultList(_message.Message):
-    """Some final results."""
+    """Some final results. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Result]:
-        """1 to 200, in the order in which they became final."""
+        """1 to 200, in the order in which they became final. Never empty."""
 
     def __init__(
         self,
@@ -171,7 +172,7 @@ Global___ResultList: _TypeAlias = ResultList  # noqa: Y015
 
 @_typing.final
 class Progress(_message.Message):
-    """Numbers so far."""
+    """Numbers so far. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -179,11 +180,11 @@ class Progress(_message.Message):
     NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def counts(self) -> _message_pb2.MessageCounts:
-        """Complete numbers, not differences."""
+        """Whole numbers of the message, not differences to the event before. Always set."""
 
     @_builtins.property
     def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
-        """When the next attempt is due, while devices wait for one."""
+        """When the next attempt is due. Unset while no device waits for one."""
 
     def __init__(
         self,
@@ -201,7 +202,7 @@ Global___Progress: _TypeAlias = Progress  # noqa: Y015
 
 @_typing.final
 class Summary(_message.Message):
-    """The end."""
+    """The end: reads the same each time that it is streamed. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -210,16 +211,16 @@ class Summary(_message.Message):
     COUNTS_FIELD_NUMBER: _builtins.int
     COMPLETE_TIME_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
-    """Names the message."""
+    """Names the message, `[A-Za-z0-9_-]{1,64}`. Always set."""
     state: _message_pb2.MessageState.ValueType
-    """COMPLETED or CANCELLED."""
+    """COMPLETED or CANCELLED. Always set."""
     @_builtins.property
     def counts(self) -> _message_pb2.MessageCounts:
-        """Final numbers: the outcomes add up to `device_count`."""
+        """Final numbers: the counts of `outcomes` add up to `device_count`. Always set."""
 
     @_builtins.property
     def complete_time(self) -> _timestamp_pb2.Timestamp:
-        """When the last result was written."""
+        """When the last result was written. Always set."""
 
     def __init__(
         self,
@@ -239,14 +240,14 @@ Global___Summary: _TypeAlias = Summary  # noqa: Y015
 
 @_typing.final
 class Validated(_message.Message):
-    """The request would be accepted."""
+    """The request would be accepted. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     COUNTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def counts(self) -> _message_pb2.MessageCounts:
-        """What its audience resolves to at this moment."""
+        """What its audience resolves to at this moment. Always set; `outcomes` is empty."""
 
     def __init__(
         self,

@@ -34,13 +34,13 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_ACCEPTED: _Outcome.ValueType  # 1
     """The provider took it. Not: the person saw it."""
     OUTCOME_TOKEN_INVALID: _Outcome.ValueType  # 2
-    """The token is dead; the device has been retired."""
+    """The token is dead; the device has been retired unless it has presented a token since."""
     OUTCOME_TOKEN_MISMATCH: _Outcome.ValueType  # 3
     """The token is of another app, environment, project or key."""
     OUTCOME_PAYLOAD_INVALID: _Outcome.ValueType  # 4
     """The provider refused the content."""
     OUTCOME_PAYLOAD_TOO_LARGE: _Outcome.ValueType  # 5
-    """Over the provider's limit."""
+    """Over the provider's limit; it was not handed over."""
     OUTCOME_EXPIRED: _Outcome.ValueType  # 6
     """Its time ran out before the provider took it; `reason` has the last obstacle."""
     OUTCOME_UNKNOWN: _Outcome.ValueType  # 7
@@ -48,7 +48,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_CREDENTIALS_INVALID: _Outcome.ValueType  # 8
     """The application's credential was refused; also the result of all of this message that waits for it."""
     OUTCOME_CONFIG_ERROR: _Outcome.ValueType  # 9
-    """Topic, project or capability is set up wrongly at the provider."""
+    """Topic, project or capability is set up wrongly at the provider, or the credential does not serve it."""
     OUTCOME_ENDPOINT_BLOCKED: _Outcome.ValueType  # 10
     """The endpoint is not one that this server may call."""
     OUTCOME_INTERNAL: _Outcome.ValueType  # 11
@@ -56,13 +56,13 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_SUPERSEDED: _Outcome.ValueType  # 12
     """The binding changed before hand-over: the person logged out, or somebody else logged in."""
     OUTCOME_SUPPRESSED: _Outcome.ValueType  # 13
-    """A preference held it back."""
+    """A preference held it back. Not used yet."""
     OUTCOME_CANCELLED: _Outcome.ValueType  # 14
-    """CancelMessage came first."""
+    """The message was cancelled first. Not used yet."""
     OUTCOME_NOT_CONFIGURED: _Outcome.ValueType  # 15
     """The application has no credential for that platform."""
     OUTCOME_NOT_REGISTERED: _Outcome.ValueType  # 16
-    """The named device is unknown, or the named user has no device."""
+    """The named device is unknown or not ACTIVE, or the named user has no ACTIVE device."""
     OUTCOME_GAVE_UP: _Outcome.ValueType  # 17
     """Every attempt was throttled or met a failing provider, and the attempt limit was reached."""
 
@@ -74,13 +74,13 @@ OUTCOME_UNSPECIFIED: Outcome.ValueType  # 0
 OUTCOME_ACCEPTED: Outcome.ValueType  # 1
 """The provider took it. Not: the person saw it."""
 OUTCOME_TOKEN_INVALID: Outcome.ValueType  # 2
-"""The token is dead; the device has been retired."""
+"""The token is dead; the device has been retired unless it has presented a token since."""
 OUTCOME_TOKEN_MISMATCH: Outcome.ValueType  # 3
 """The token is of another app, environment, project or key."""
 OUTCOME_PAYLOAD_INVALID: Outcome.ValueType  # 4
 """The provider refused the content."""
 OUTCOME_PAYLOAD_TOO_LARGE: Outcome.ValueType  # 5
-"""Over the provider's limit."""
+"""Over the provider's limit; it was not handed over."""
 OUTCOME_EXPIRED: Outcome.ValueType  # 6
 """Its time ran out before the provider took it; `reason` has the last obstacle."""
 OUTCOME_UNKNOWN: Outcome.ValueType  # 7
@@ -88,7 +88,7 @@ OUTCOME_UNKNOWN: Outcome.ValueType  # 7
 OUTCOME_CREDENTIALS_INVALID: Outcome.ValueType  # 8
 """The application's credential was refused; also the result of all of this message that waits for it."""
 OUTCOME_CONFIG_ERROR: Outcome.ValueType  # 9
-"""Topic, project or capability is set up wrongly at the provider."""
+"""Topic, project or capability is set up wrongly at the provider, or the credential does not serve it."""
 OUTCOME_ENDPOINT_BLOCKED: Outcome.ValueType  # 10
 """The endpoint is not one that this server may call."""
 OUTCOME_INTERNAL: Outcome.ValueType  # 11
@@ -96,13 +96,13 @@ OUTCOME_INTERNAL: Outcome.ValueType  # 11
 OUTCOME_SUPERSEDED: Outcome.ValueType  # 12
 """The binding changed before hand-over: the person logged out, or somebody else logged in."""
 OUTCOME_SUPPRESSED: Outcome.ValueType  # 13
-"""A preference held it back."""
+"""A preference held it back. Not used yet."""
 OUTCOME_CANCELLED: Outcome.ValueType  # 14
-"""CancelMessage came first."""
+"""The message was cancelled first. Not used yet."""
 OUTCOME_NOT_CONFIGURED: Outcome.ValueType  # 15
 """The application has no credential for that platform."""
 OUTCOME_NOT_REGISTERED: Outcome.ValueType  # 16
-"""The named device is unknown, or the named user has no device."""
+"""The named device is unknown or not ACTIVE, or the named user has no ACTIVE device."""
 OUTCOME_GAVE_UP: Outcome.ValueType  # 17
 """Every attempt was throttled or met a failing provider, and the attempt limit was reached."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
@@ -116,13 +116,13 @@ class _MessageStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MessageS
     MESSAGE_STATE_UNSPECIFIED: _MessageState.ValueType  # 0
     """Never returned."""
     MESSAGE_STATE_SCHEDULED: _MessageState.ValueType  # 1
-    """Waiting for its `schedule_time`."""
+    """Waiting for its time. Not used yet."""
     MESSAGE_STATE_SENDING: _MessageState.ValueType  # 2
     """Being resolved and handed over."""
     MESSAGE_STATE_COMPLETED: _MessageState.ValueType  # 3
     """Every device has its result."""
     MESSAGE_STATE_CANCELLED: _MessageState.ValueType  # 4
-    """Cancelled, and every device has its result."""
+    """Cancelled, and every device has its result. Not used yet."""
 
 class MessageState(_MessageState, metaclass=_MessageStateEnumTypeWrapper):
     """Where a message stands."""
@@ -130,13 +130,13 @@ class MessageState(_MessageState, metaclass=_MessageStateEnumTypeWrapper):
 MESSAGE_STATE_UNSPECIFIED: MessageState.ValueType  # 0
 """Never returned."""
 MESSAGE_STATE_SCHEDULED: MessageState.ValueType  # 1
-"""Waiting for its `schedule_time`."""
+"""Waiting for its time. Not used yet."""
 MESSAGE_STATE_SENDING: MessageState.ValueType  # 2
 """Being resolved and handed over."""
 MESSAGE_STATE_COMPLETED: MessageState.ValueType  # 3
 """Every device has its result."""
 MESSAGE_STATE_CANCELLED: MessageState.ValueType  # 4
-"""Cancelled, and every device has its result."""
+"""Cancelled, and every device has its result. Not used yet."""
 Global___MessageState: _TypeAlias = MessageState  # noqa: Y015
 
 class _Priority:
@@ -178,7 +178,7 @@ class _ResendPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResendPo
     RESEND_POLICY_NEVER: _ResendPolicy.ValueType  # 1
     """Never: the result is UNKNOWN."""
     RESEND_POLICY_IF_REPLACEABLE: _ResendPolicy.ValueType  # 2
-    """Only where a second one replaces the first on the screen."""
+    """Only where a second one replaces the first on the screen, which takes a collapse key; else the result is UNKNOWN."""
     RESEND_POLICY_ALWAYS: _ResendPolicy.ValueType  # 3
     """Always: somebody may see it twice."""
 
@@ -190,7 +190,7 @@ RESEND_POLICY_UNSPECIFIED: ResendPolicy.ValueType  # 0
 RESEND_POLICY_NEVER: ResendPolicy.ValueType  # 1
 """Never: the result is UNKNOWN."""
 RESEND_POLICY_IF_REPLACEABLE: ResendPolicy.ValueType  # 2
-"""Only where a second one replaces the first on the screen."""
+"""Only where a second one replaces the first on the screen, which takes a collapse key; else the result is UNKNOWN."""
 RESEND_POLICY_ALWAYS: ResendPolicy.ValueType  # 3
 """Always: somebody may see it twice."""
 Global___ResendPolicy: _TypeAlias = ResendPolicy  # noqa: Y015
@@ -202,7 +202,7 @@ class _ApnsPushType:
 class _ApnsPushTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApnsPushType.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     APNS_PUSH_TYPE_UNSPECIFIED: _ApnsPushType.ValueType  # 0
-    """By content."""
+    """By content: ALERT, or BACKGROUND for a silent notification."""
     APNS_PUSH_TYPE_ALERT: _ApnsPushType.ValueType  # 1
     """Shown."""
     APNS_PUSH_TYPE_BACKGROUND: _ApnsPushType.ValueType  # 2
@@ -230,7 +230,7 @@ class ApnsPushType(_ApnsPushType, metaclass=_ApnsPushTypeEnumTypeWrapper):
     """A push type of APNs."""
 
 APNS_PUSH_TYPE_UNSPECIFIED: ApnsPushType.ValueType  # 0
-"""By content."""
+"""By content: ALERT, or BACKGROUND for a silent notification."""
 APNS_PUSH_TYPE_ALERT: ApnsPushType.ValueType  # 1
 """Shown."""
 APNS_PUSH_TYPE_BACKGROUND: ApnsPushType.ValueType  # 2
@@ -257,7 +257,7 @@ Global___ApnsPushType: _TypeAlias = ApnsPushType  # noqa: Y015
 
 @_typing.final
 class PushMessage(_message.Message):
-    """One accepted send."""
+    """One accepted send. Output only. Kept for 30 days after its last result."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -271,34 +271,36 @@ class PushMessage(_message.Message):
     NOTIFICATION_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
-    """Names the message within its application."""
+    """Names the message within its application, `[A-Za-z0-9_-]{1,64}`. Always set."""
     request_id: _builtins.str
-    """The caller's idempotency key, when there was one."""
+    """The caller's idempotency key, up to 128 characters. Empty when there was none."""
     state: Global___MessageState.ValueType
-    """Where it stands."""
+    """Where it stands. Always set."""
     @_builtins.property
     def accept_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was committed."""
+        """When it was committed, by the server's clock. Always set."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it stops being offered to providers."""
+        """When it stops being offered to providers: `accept_time` plus `SendOptions.ttl`. Always set."""
 
     @_builtins.property
     def complete_time(self) -> _timestamp_pb2.Timestamp:
-        """When the last result was written; unset before."""
+        """When the last result was written. Unset before."""
 
     @_builtins.property
     def counts(self) -> Global___MessageCounts:
-        """Numbers so far; final, but for `interactions`, once `state` is COMPLETED or CANCELLED."""
+        """Numbers so far; final once `state` is COMPLETED or CANCELLED. Always set."""
 
     @_builtins.property
     def notification(self) -> Global___Notification:
-        """What was sent. Only in MESSAGE_VIEW_FULL."""
+        """What was sent. Unset but in MESSAGE_VIEW_FULL, and from 7 days after the last result on."""
 
     @_builtins.property
     def audience(self) -> Global___Audience:
-        """To whom. Only in MESSAGE_VIEW_FULL, and without the lists of ids when they are longer than 100."""
+        """To whom. Unset but in MESSAGE_VIEW_FULL, and from 7 days after the last result on. A list of more than 100 ids is
+        left out of it.
+        """
 
     def __init__(
         self,
@@ -323,7 +325,7 @@ Global___PushMessage: _TypeAlias = PushMessage  # noqa: Y015
 
 @_typing.final
 class MessageCounts(_message.Message):
-    """How many devices, and what became of them."""
+    """How many devices, and what became of them. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -334,18 +336,18 @@ class MessageCounts(_message.Message):
     NOT_REGISTERED_COUNT_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     device_count: _builtins.int
-    """Devices that the audience resolved to; grows until `planned`."""
+    """Devices that the audience resolved to, 0 or more. Always set; grows until `planned`."""
     planned: _builtins.bool
-    """Whether the whole audience has been resolved."""
+    """Whether the whole audience has been resolved. Always set."""
     finished_count: _builtins.int
-    """Devices with a final result."""
+    """Devices with a final result, 0 to `device_count`. Always set."""
     retrying_count: _builtins.int
-    """Devices waiting for another attempt."""
+    """Devices that wait for another attempt, 0 to `device_count`. Always set."""
     not_registered_count: _builtins.int
-    """Named users or devices that had nothing to send to; not part of `device_count`."""
+    """Named users or devices that had nothing to send to, 0 or more; not part of `device_count`. Always set."""
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutcomeCount]:
-        """Final results but NOT_REGISTERED, one entry for each pair that occurred."""
+        """Final results but NOT_REGISTERED, one entry for each pair that occurred, so at most 60. Empty before the first."""
 
     def __init__(
         self,
@@ -367,7 +369,7 @@ Global___MessageCounts: _TypeAlias = MessageCounts  # noqa: Y015
 
 @_typing.final
 class OutcomeCount(_message.Message):
-    """A number of final results. (A map cannot have an enum as its key.)"""
+    """A number of final results. Output only. (A map cannot have an enum as its key.)"""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -375,11 +377,11 @@ class OutcomeCount(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     platform: _device_pb2.Platform.ValueType
-    """Network."""
+    """Network. Always set."""
     outcome: Global___Outcome.ValueType
-    """What became of them."""
+    """What became of them. Always set."""
     count: _builtins.int
-    """How many devices."""
+    """How many devices, 1 or more. Always set."""
     def __init__(
         self,
         *,
@@ -397,7 +399,7 @@ Global___OutcomeCount: _TypeAlias = OutcomeCount  # noqa: Y015
 
 @_typing.final
 class Audience(_message.Message):
-    """For whom a message is."""
+    """For whom a message is: ACTIVE devices alone."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -408,7 +410,7 @@ class Audience(_message.Message):
     EXCLUDE_USER_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def users(self) -> Global___UserList:
-        """Every device bound to one of these users when it is handed over."""
+        """Every device that is bound to one of these users."""
 
     @_builtins.property
     def devices(self) -> Global___DeviceList:
@@ -420,11 +422,13 @@ class Audience(_message.Message):
 
     @_builtins.property
     def platforms(self) -> _containers.RepeatedScalarFieldContainer[_device_pb2.Platform.ValueType]:
-        """Only devices on these networks. Empty: all."""
+        """Only devices on these networks: up to 3, none twice. Empty: all."""
 
     @_builtins.property
     def exclude_user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Not the devices of these users; up to 10,000."""
+        """Not the devices of these users, checked again at hand-over: up to 10,000 ids of 1 to 512 characters; duplicates
+        count once. Empty: nobody is left out.
+        """
 
     def __init__(
         self,
@@ -454,7 +458,9 @@ class UserList(_message.Message):
     USER_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def user_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 10,000; duplicates count once; `anonymous` is refused."""
+        """Required. 1 to 10,000 ids of 1 to 512 characters without NUL, compared code point by code point; duplicates count
+        once. `anonymous` names nobody and is refused.
+        """
 
     def __init__(
         self,
@@ -478,7 +484,7 @@ class DeviceList(_message.Message):
     DEVICE_IDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """1 to 10,000; duplicates count once."""
+        """Required. 1 to 10,000 ids of 1 to 128 characters without control characters; duplicates count once."""
 
     def __init__(
         self,
@@ -512,7 +518,12 @@ Global___Everyone: _TypeAlias = Everyone  # noqa: Y015
 
 @_typing.final
 class Notification(_message.Message):
-    """What to show. Texts are taken literally: `{{` has no meaning here."""
+    """What to show. Texts are taken literally: `{{` has no meaning here.
+
+    Needs something to carry: at least one of `title`, `body`, `sound`, `badge`, `silent`, `data` or anything in `apns`,
+    else INVALID_ARGUMENT. How large it may get is the provider's word: APNs takes 4096 bytes of JSON (5120 for VOIP),
+    and what is larger ends in OUTCOME_PAYLOAD_TOO_LARGE.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -550,34 +561,45 @@ class Notification(_message.Message):
     THREAD_ID_FIELD_NUMBER: _builtins.int
     APNS_FIELD_NUMBER: _builtins.int
     title: _builtins.str
-    """Headline."""
+    """Headline: any text. Empty: none."""
     subtitle: _builtins.str
-    """Second line; APNs only."""
+    """Second line, APNs only: any text. Empty: none."""
     body: _builtins.str
-    """Text."""
+    """Main text: any text. Empty: none."""
     image_url: _builtins.str
-    """https URL of a picture."""
+    """Picture: an absolute https URL of up to 2048 characters. Empty: none. On APNs it travels in the payload as
+    `bellhop.image_url`, and the app's notification service extension, which `apns.mutable_content` runs, fetches it.
+    """
     link: _builtins.str
-    """Where a tap leads."""
+    """Where a tap leads: an absolute URI with any scheme, up to 2048 characters. Empty: the app decides. On APNs it
+    travels in the payload as `bellhop.link`, and the app opens it.
+    """
     sound: _builtins.str
-    """Name of a sound in the app, `default`, or empty for none."""
+    """Name of a sound file in the app, or `default`: up to 256 characters. Empty: no sound."""
     badge: _builtins.int
-    """Number on the app's icon: 0 clears it, absent leaves it as it is."""
+    """Number on the app's icon, 0 to 2147483647; 0 clears it. Absent: it stays as it is."""
     category: _builtins.str
-    """Name of a set of actions that the app has defined."""
+    """Name of a set of actions that the app has defined, up to 256 characters. Empty: none."""
     collapse_key: _builtins.str
-    """A later message with the same key replaces this one; up to 64 bytes."""
+    """A later message with the same key replaces this one on the screen: up to 64 bytes of UTF-8 without control
+    characters. Empty: it replaces none and is not replaced.
+    """
     silent: _builtins.bool
-    """Wakes the app without showing anything; texts must then be empty."""
+    """Wakes the app without showing anything; `title`, `subtitle`, `body`, `image_url`, `sound` and `badge` must then be
+    empty, else INVALID_ARGUMENT. Default false.
+    """
     thread_id: _builtins.str
-    """Groups notifications on the screen."""
+    """Groups notifications on the screen: up to 256 characters. Empty: the app's own group."""
     @_builtins.property
     def data(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """The app's own values; keys beginning with `bellhop`, `google`, `gcm`, or equal to `aps`, `from`, `message_type` are refused."""
+        """The app's own values: up to 100, keys `[A-Za-z0-9._-]{1,64}`, values any text. Keys that begin with `bellhop`,
+        `google` or `gcm`, or are `aps`, `from` or `message_type`, are refused. Empty: none. On APNs they travel in the
+        root of the payload.
+        """
 
     @_builtins.property
     def apns(self) -> Global___ApnsOverride:
-        """Only for APNs; wins over the fields above."""
+        """Only for APNs; wins over the fields above. Unset: nothing is different there."""
 
     def __init__(
         self,
@@ -628,44 +650,62 @@ class ApnsOverride(_message.Message):
     COLLAPSE_KEY_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     title: _builtins.str
-    """Replaces `Notification.title` when set."""
+    """Replaces `Notification.title`: any text, and an empty one leaves it out. Absent: not replaced."""
     body: _builtins.str
-    """Replaces `Notification.body` when set."""
+    """Replaces `Notification.body`: any text, and an empty one leaves it out. Absent: not replaced."""
     title_loc_key: _builtins.str
-    """Key of a localised title in the app."""
+    """Key of a localised title in the app, up to 256 characters. Empty: none."""
     loc_key: _builtins.str
-    """Key of a localised body in the app."""
+    """Key of a localised body in the app, up to 256 characters. Empty: none."""
     launch_image: _builtins.str
-    """Launch image."""
+    """File in the app that is shown while it starts, up to 256 characters. Empty: the app's own."""
     mutable_content: _builtins.bool
-    """Runs the app's notification service extension."""
+    """Runs the app's notification service extension before anything is shown (`mutable-content`). Default false."""
     content_available: _builtins.bool
-    """Also wakes the app in the background."""
+    """Also wakes the app in the background (`content-available`). Default false; a silent notification always has it."""
     push_type: Global___ApnsPushType.ValueType
-    """Defaults to ALERT, or BACKGROUND for a silent notification."""
+    """Header `apns-push-type`; it also adds the type's suffix to the topic. Default: BACKGROUND for a silent
+    notification, else ALERT.
+    """
     collapse_key: _builtins.str
-    """Replaces `Notification.collapse_key` on this network."""
+    """Replaces `Notification.collapse_key` on this network: up to 64 bytes of UTF-8 without control characters, and an
+    empty one leaves it out. Absent: not replaced.
+    """
     priority: Global___Priority.ValueType
-    """Replaces `SendOptions.priority` on this network."""
+    """Replaces `SendOptions.priority` on this network. Unspecified: not replaced."""
     @_builtins.property
     def title_loc_args(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its arguments."""
+        """Its arguments: up to 100, any text; refused without `title_loc_key`. Empty: none."""
 
     @_builtins.property
     def loc_args(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its arguments."""
+        """Its arguments: up to 100, any text; refused without `loc_key`. Empty: none."""
 
     @_builtins.property
     def payload(self) -> _struct_pb2.Struct:
-        """Merged into the root of the payload beside `aps`; `aps` and `bellhop` are refused."""
+        """JSON object merged into the root of the payload, beside `aps`; wins over `Notification.data`. The keys `aps` and
+        `bellhop` are refused. Empty: nothing is merged.
+        """
 
     @_builtins.property
     def aps(self) -> _struct_pb2.Struct:
-        """Merged into `aps` last; for keys that this contract does not name."""
+        """JSON object merged into `aps` last: it wins over what Bellhop put there, key by key, not deeper. Empty: nothing is
+        merged. For what this contract does not name:
+
+        - `interruption-level` (`passive`, `active`, `time-sensitive`, `critical`), `relevance-score` (number),
+          `target-content-id`, `filter-criteria`
+        - `sound` as an object for a critical alert: `{"critical": 1, "name": "default", "volume": 0.8}`
+        - `alert` whole, for `subtitle-loc-key` and `subtitle-loc-args`
+        - Live Activities: `timestamp`, `event`, `content-state`, `stale-date`, `dismissal-date`, `attributes-type`,
+          `attributes`, `input-push-channel`, `input-push-token`
+        - widgets: `content-changed`
+
+        A whole number is sent as an integer. A key that APNs does not know is ignored by it.
+        """
 
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """Replaces `SendOptions.ttl` on this network."""
+        """Replaces `SendOptions.ttl` on this network: 0 to 28 days, 0 is now or never. Unset: not replaced."""
 
     def __init__(
         self,
@@ -715,12 +755,14 @@ class SendOptions(_message.Message):
     PRIORITY_FIELD_NUMBER: _builtins.int
     RESEND_FIELD_NUMBER: _builtins.int
     priority: Global___Priority.ValueType
-    """Default NORMAL."""
+    """How urgent it is, among the messages that the server works on and at the provider. Default NORMAL."""
     resend: Global___ResendPolicy.ValueType
     """What to do with a push that may or may not have left. Default IF_REPLACEABLE."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long it may wait: 0 to 28 days; 0 is now or never. Default 24 hours."""
+        """How long it may wait for a device or a provider: 0 to 28 days, fractions of seconds allowed; 0 is now or never.
+        Unset: 24 hours.
+        """
 
     def __init__(
         self,
@@ -739,7 +781,7 @@ Global___SendOptions: _TypeAlias = SendOptions  # noqa: Y015
 
 @_typing.final
 class Result(_message.Message):
-    """What became of the message for one device: always final."""
+    """What became of the message for one device: always final. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -754,28 +796,30 @@ class Result(_message.Message):
     RESULT_TIME_FIELD_NUMBER: _builtins.int
     INVALID_SINCE_TIME_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """The device. Empty for a named user who has none."""
+    """The device: up to 128 characters. Empty for a named user who has none."""
     user_id: _builtins.str
-    """The user that the device was bound to, or that was named; empty for anonymous."""
+    """The user that the device was bound to, or that was named: up to 512 characters. Empty for an anonymous device."""
     platform: _device_pb2.Platform.ValueType
-    """Network; UNSPECIFIED for OUTCOME_NOT_REGISTERED."""
+    """Network. Unspecified for OUTCOME_NOT_REGISTERED."""
     outcome: Global___Outcome.ValueType
-    """What became of it. Treat a value that you do not know as a failure."""
+    """What became of it. Always set; treat a value that you do not know as a failure."""
     reason: _builtins.str
-    """The provider's or our own word for why, for example `BadDeviceToken`. For people and logs."""
+    """The provider's or our own word for why, up to 256 characters, for example `BadDeviceToken`: for people and logs,
+    not for decisions. Empty when there is nothing to add.
+    """
     provider_status: _builtins.int
-    """The provider's HTTP status; 0 when there was no answer."""
+    """The provider's HTTP status, 100 to 599. Default 0: there was no answer."""
     provider_message_id: _builtins.str
-    """apns-id, FCM message name, or Web Push Location."""
+    """What the provider calls the push, for APNs the `apns-id`, a UUID: up to 256 characters. Empty when none was made."""
     attempts: _builtins.int
-    """How often it was handed over, 0 if never."""
+    """How often it was handed over, 0 or more. Always set."""
     @_builtins.property
     def result_time(self) -> _timestamp_pb2.Timestamp:
-        """When it became final."""
+        """When it became final, by the server's clock. Always set."""
 
     @_builtins.property
     def invalid_since_time(self) -> _timestamp_pb2.Timestamp:
-        """TOKEN_INVALID only: since when the provider knows."""
+        """TOKEN_INVALID only: since when the provider knows the token to be dead. Unset when it did not say, and otherwise."""
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ Global___MessageView: _TypeAlias = MessageView  # noqa: Y015
 
 @_typing.final
 class SendRequest(_message.Message):
-    """Request of Send, and one item of SendMany."""
+    """Request of Send: up to 4 MiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -62,30 +62,33 @@ class SendRequest(_message.Message):
     ACCEPT_ONLY_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """The caller's key for this send, 1 to 128 visible ASCII characters. Required in SendMany. Remembered until 31 days
-    after the message's last result.
+    """The caller's key for this send, which makes repeating safe: 1 to 128 visible ASCII characters. Remembered until 31
+    days after the message's last result. Empty: `message_id` is the key; without that too, a repeat is another
+    message.
     """
     message_id: _builtins.str
-    """The id that the message shall have, [A-Za-z0-9_-]{1,64}; default: the server makes one. Part of what `request_id`
-    identifies; without one, it is the key itself.
+    """The id that the message shall have, `[A-Za-z0-9_-]{1,64}`; part of what `request_id` identifies. Empty: the server
+    makes one.
     """
     result_filter: _event_pb2.ResultFilter.ValueType
-    """Which results this stream shows. Not part of what `request_id` identifies."""
+    """Which results this stream shows; not part of what `request_id` identifies. Default ALL."""
     accept_only: _builtins.bool
-    """Ends the stream with OK after `accepted`. Not part of what `request_id` identifies."""
+    """Ends the stream with OK after `accepted`; not part of what `request_id` identifies. Default false."""
     validate_only: _builtins.bool
-    """Checks everything, resolves the audience, stores and sends nothing; answered by `validated`."""
+    """Checks everything and resolves the audience, but stores and sends nothing; answered by `validated`. Together with
+    `accept_only` it is INVALID_ARGUMENT. Default false.
+    """
     @_builtins.property
     def audience(self) -> _message_pb2.Audience:
-        """Required."""
+        """Required. For whom."""
 
     @_builtins.property
     def notification(self) -> _message_pb2.Notification:
-        """Required."""
+        """Required. What to show."""
 
     @_builtins.property
     def options(self) -> _message_pb2.SendOptions:
-        """How it is handled."""
+        """How it is handled. Unset: every default of SendOptions."""
 
     def __init__(
         self,
@@ -109,14 +112,14 @@ Global___SendRequest: _TypeAlias = SendRequest  # noqa: Y015
 
 @_typing.final
 class SendResponse(_message.Message):
-    """One event of Send."""
+    """One event of Send. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event(self) -> _event_pb2.SendEvent:
-        """What happened."""
+        """What happened. Always set."""
 
     def __init__(
         self,
@@ -141,11 +144,11 @@ class WatchMessageRequest(_message.Message):
     AFTER_CURSOR_FIELD_NUMBER: _builtins.int
     RESULT_FILTER_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
-    """Required."""
+    """Required. `[A-Za-z0-9_-]{1,64}`."""
     after_cursor: _builtins.str
-    """Last event handled; empty: from the start."""
+    """Cursor of the last event that you handled, of Send or WatchMessage: up to 128 characters. Empty: from the start."""
     result_filter: _event_pb2.ResultFilter.ValueType
-    """Which results this stream shows; may differ from that of Send."""
+    """Which results this stream shows; may differ from that of Send. Default ALL."""
     def __init__(
         self,
         *,
@@ -163,14 +166,14 @@ Global___WatchMessageRequest: _TypeAlias = WatchMessageRequest  # noqa: Y015
 
 @_typing.final
 class WatchMessageResponse(_message.Message):
-    """One event of WatchMessage."""
+    """One event of WatchMessage. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EVENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def event(self) -> _event_pb2.SendEvent:
-        """What happened."""
+        """What happened. Always set."""
 
     def __init__(
         self,
@@ -194,9 +197,9 @@ class GetMessageRequest(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
-    """Required."""
+    """Required. `[A-Za-z0-9_-]{1,64}`."""
     view: Global___MessageView.ValueType
-    """Default BASIC."""
+    """How much of it. Default BASIC."""
     def __init__(
         self,
         *,
@@ -213,14 +216,14 @@ Global___GetMessageRequest: _TypeAlias = GetMessageRequest  # noqa: Y015
 
 @_typing.final
 class GetMessageResponse(_message.Message):
-    """Response of GetMessage."""
+    """Response of GetMessage. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MESSAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def message(self) -> _message_pb2.PushMessage:
-        """The message."""
+        """The message. Always set."""
 
     def __init__(
         self,
@@ -237,7 +240,7 @@ Global___GetMessageResponse: _TypeAlias = GetMessageResponse  # noqa: Y015
 
 @_typing.final
 class ListMessagesRequest(_message.Message):
-    """Request of ListMessages."""
+    """Request of ListMessages. Filters are joined by "and"."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -248,22 +251,22 @@ class ListMessagesRequest(_message.Message):
     ACCEPTED_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     VIEW_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Default 50, at most 500 (more is taken as 500); negative is INVALID_ARGUMENT."""
+    """At most so many, 1 to 500; more is taken as 500, a negative number is INVALID_ARGUMENT. Default 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; all else must stay the same."""
+    """`next_page_token` of the page before, opaque, while all else but `page_size` stays the same. Empty: the first page."""
     view: Global___MessageView.ValueType
-    """Default BASIC. FULL pages are shorter: a response stays under 2 MiB."""
+    """How much of each; FULL ones make shorter pages. Default BASIC."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_message_pb2.MessageState.ValueType]:
-        """Only in these states. Empty: all."""
+        """Only those in these states: up to 4, none twice. Empty: all."""
 
     @_builtins.property
     def accepted_from_time(self) -> _timestamp_pb2.Timestamp:
-        """Accepted at or after."""
+        """Only those accepted at this time (inclusive) or later. Unset: from the first one on."""
 
     @_builtins.property
     def accepted_until_time(self) -> _timestamp_pb2.Timestamp:
-        """Accepted before."""
+        """Only those accepted before this time (exclusive). Unset: up to the last one."""
 
     def __init__(
         self,
@@ -285,17 +288,17 @@ Global___ListMessagesRequest: _TypeAlias = ListMessagesRequest  # noqa: Y015
 
 @_typing.final
 class ListMessagesResponse(_message.Message):
-    """Response of ListMessages."""
+    """Response of ListMessages. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MESSAGES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty: the end."""
+    """`page_token` of the next page, opaque. Empty: this was the last one."""
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.PushMessage]:
-        """May be fewer than asked for, even none, before the end."""
+        """Up to `page_size`, and fewer, even none, without being the end. Empty when there are none."""
 
     def __init__(
         self,
@@ -313,7 +316,7 @@ Global___ListMessagesResponse: _TypeAlias = ListMessagesResponse  # noqa: Y015
 
 @_typing.final
 class ListResultsRequest(_message.Message):
-    """Request of ListResults."""
+    """Request of ListResults. Filters are joined by "and"."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -326,24 +329,24 @@ class ListResultsRequest(_message.Message):
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
-    """Required."""
+    """Required. `[A-Za-z0-9_-]{1,64}`."""
     page_size: _builtins.int
-    """Default 200, at most 1,000; negative is INVALID_ARGUMENT."""
+    """At most so many, 1 to 1,000; more is taken as 1,000, a negative number is INVALID_ARGUMENT. Default 200."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; all else must stay the same."""
+    """`next_page_token` of the page before, opaque, while all else but `page_size` stays the same. Empty: the first page."""
     result_filter: _event_pb2.ResultFilter.ValueType
-    """Default ALL."""
+    """Which results; NONE is refused. Default ALL."""
     device_id: _builtins.str
-    """Only this device."""
+    """Only that of this device: up to 128 characters. Empty: all."""
     user_id: _builtins.str
-    """Only this user."""
+    """Only those of this user: up to 512 characters without NUL; `anonymous` is refused. Empty: all."""
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedScalarFieldContainer[_message_pb2.Outcome.ValueType]:
-        """Only these. Empty: all."""
+        """Only these outcomes: up to 17, none twice. Empty: all."""
 
     @_builtins.property
     def platforms(self) -> _containers.RepeatedScalarFieldContainer[_device_pb2.Platform.ValueType]:
-        """Only these. Empty: all."""
+        """Only those on these networks: up to 3, none twice. Empty: all."""
 
     def __init__(
         self,
@@ -367,17 +370,17 @@ Global___ListResultsRequest: _TypeAlias = ListResultsRequest  # noqa: Y015
 
 @_typing.final
 class ListResultsResponse(_message.Message):
-    """Response of ListResults."""
+    """Response of ListResults. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RESULTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty: the end for now; a message that is still sending can have more later."""
+    """`page_token` of the next page, opaque. Empty: the end for now; a message in state SENDING can have more later."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Result]:
-        """May be fewer than asked for, even none, before the end."""
+        """Up to `page_size`, and fewer, even none, without being the end. Empty when there are none."""
 
     def __init__(
         self,

@@ -26,7 +26,21 @@ if _version_not_supported:
 
 
 class NotifierStub:
-    """Sends notifications and tells what became of them. Metadata on every call: `app-id`, `app-secret`.
+    """Sends notifications and tells what became of them.
+
+    Metadata on every call: `app-id` and `app-secret`; the secret may come as `authorization: Bearer <secret>` instead.
+    Each key at most once, and every credential that comes must be valid.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
     def __init__(self, channel):
@@ -63,22 +77,49 @@ class NotifierStub:
 
 
 class NotifierServicer:
-    """Sends notifications and tells what became of them. Metadata on every call: `app-id`, `app-secret`.
+    """Sends notifications and tells what became of them.
+
+    Metadata on every call: `app-id` and `app-secret`; the secret may come as `authorization: Bearer <secret>` instead.
+    Each key at most once, and every credential that comes must be valid.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
     def Send(self, request, context):
         """Accepts one message and streams what becomes of it, device by device.
 
-        The first event is `accepted`: from then on the message is carried out even if the stream breaks
-        or the caller hangs up. A device that cannot be reached is a result, never an error of this call.
-        The deadline bounds the stream, not the message: after DEADLINE_EXCEEDED or UNAVAILABLE go on
-        with WatchMessage. An OK end means that `summary` was sent (or `accepted`, with `accept_only`).
+        The first event is `accepted`: from then on the message is carried out even if the stream breaks or the caller
+        hangs up. `results` and `progress` follow, `summary` is the last. A device that cannot be reached is a result,
+        never an error of this call, and neither is an audience without a device.
 
-        Safe to repeat with the same `request_id`; without one a repeat is a second push.
+        Credential: `app-secret`.
 
-        Errors: INVALID_ARGUMENT (all violations), UNAUTHENTICATED, NOT_FOUND (a tag),
-        ALREADY_EXISTS (`request_id` known with other content), RESOURCE_EXHAUSTED and UNAVAILABLE
-        (repeat after RetryInfo, same `request_id`).
+        Repeating: safe with the same `request_id` or `message_id` and the same content: it attaches to the message that is
+        there, sends nothing anew, and streams from the start. Without either id a repeat is a second push.
+
+        Broken stream: an OK end means that `summary` was sent, or `accepted` with `accept_only`, or `validated` with
+        `validate_only`. After any other end, DEADLINE_EXCEEDED included, go on with WatchMessage from the last cursor, or
+        repeat if `accepted` has not come. The deadline bounds the stream, not the message.
+
+        Errors:
+
+        - ALREADY_EXISTS (REQUEST_ID_REUSED): `request_id` or `message_id` belongs to a message with other content. Nothing
+        was sent. Repeat with a new id if you mean another message.
+        - NOT_FOUND (MESSAGE_NOT_FOUND): `request_id` is known, but its message is so old that it has been deleted. Nothing
+        was sent anew. Do not repeat.
+        - UNAVAILABLE (STREAM_INTERRUPTED): after `accepted`; the server shuts down, or the caller read nothing for 60
+        seconds. Go on with WatchMessage.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier. Repeat RESOURCE_EXHAUSTED
+        and UNAVAILABLE only with an id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,6 +127,23 @@ class NotifierServicer:
 
     def WatchMessage(self, request, context):
         """Streams the events of a message again, from a cursor on, on any node.
+
+        `accepted` comes first, then every result after the cursor in the same order as before, then what follows. It may
+        be called by several at once, while the message is sent and after.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Broken stream: an OK end means that `summary` was sent. After any other end call again with the last cursor.
+
+        Errors:
+
+        - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+        - INVALID_ARGUMENT (CURSOR_INVALID): not a cursor of this message. Begin again without it.
+        - UNAVAILABLE (STREAM_INTERRUPTED): the server shuts down, or the caller read nothing for 60 seconds. Repeat from
+        the last cursor.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,20 +151,48 @@ class NotifierServicer:
 
     def GetMessage(self, request, context):
         """Returns one message with its numbers so far.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListMessages(self, request, context):
-        """Lists messages, the latest first.
+        """Lists messages, the latest first. A page is cut at 2 MiB.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListResults(self, request, context):
-        """Lists final results in the order in which they were written.
+        """Lists final results of a message in the order in which they were written. A page is cut at 2 MiB.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,7 +235,21 @@ def add_NotifierServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Notifier:
-    """Sends notifications and tells what became of them. Metadata on every call: `app-id`, `app-secret`.
+    """Sends notifications and tells what became of them.
+
+    Metadata on every call: `app-id` and `app-secret`; the secret may come as `authorization: Bearer <secret>` instead.
+    Each key at most once, and every credential that comes must be valid.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
     @staticmethod

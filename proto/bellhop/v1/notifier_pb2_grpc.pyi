@@ -27,7 +27,22 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class NotifierStub:
-    """Sends notifications and tells what became of them. Metadata on every call: `app-id`, `app-secret`."""
+    """Sends notifications and tells what became of them.
+
+    Metadata on every call: `app-id` and `app-secret`; the secret may come as `authorization: Bearer <secret>` instead.
+    Each key at most once, and every credential that comes must be valid.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,56 +51,210 @@ class NotifierStub:
     Send: _grpc.UnaryStreamMultiCallable[_notifier_pb2.SendRequest, _notifier_pb2.SendResponse]
     """Accepts one message and streams what becomes of it, device by device.
 
-    The first event is `accepted`: from then on the message is carried out even if the stream breaks
-    or the caller hangs up. A device that cannot be reached is a result, never an error of this call.
-    The deadline bounds the stream, not the message: after DEADLINE_EXCEEDED or UNAVAILABLE go on
-    with WatchMessage. An OK end means that `summary` was sent (or `accepted`, with `accept_only`).
+    The first event is `accepted`: from then on the message is carried out even if the stream breaks or the caller
+    hangs up. `results` and `progress` follow, `summary` is the last. A device that cannot be reached is a result,
+    never an error of this call, and neither is an audience without a device.
 
-    Safe to repeat with the same `request_id`; without one a repeat is a second push.
+    Credential: `app-secret`.
 
-    Errors: INVALID_ARGUMENT (all violations), UNAUTHENTICATED, NOT_FOUND (a tag),
-    ALREADY_EXISTS (`request_id` known with other content), RESOURCE_EXHAUSTED and UNAVAILABLE
-    (repeat after RetryInfo, same `request_id`).
+    Repeating: safe with the same `request_id` or `message_id` and the same content: it attaches to the message that is
+    there, sends nothing anew, and streams from the start. Without either id a repeat is a second push.
+
+    Broken stream: an OK end means that `summary` was sent, or `accepted` with `accept_only`, or `validated` with
+    `validate_only`. After any other end, DEADLINE_EXCEEDED included, go on with WatchMessage from the last cursor, or
+    repeat if `accepted` has not come. The deadline bounds the stream, not the message.
+
+    Errors:
+
+    - ALREADY_EXISTS (REQUEST_ID_REUSED): `request_id` or `message_id` belongs to a message with other content. Nothing
+      was sent. Repeat with a new id if you mean another message.
+    - NOT_FOUND (MESSAGE_NOT_FOUND): `request_id` is known, but its message is so old that it has been deleted. Nothing
+      was sent anew. Do not repeat.
+    - UNAVAILABLE (STREAM_INTERRUPTED): after `accepted`; the server shuts down, or the caller read nothing for 60
+      seconds. Go on with WatchMessage.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier. Repeat RESOURCE_EXHAUSTED
+      and UNAVAILABLE only with an id.
     """
     WatchMessage: _grpc.UnaryStreamMultiCallable[_notifier_pb2.WatchMessageRequest, _notifier_pb2.WatchMessageResponse]
-    """Streams the events of a message again, from a cursor on, on any node."""
+    """Streams the events of a message again, from a cursor on, on any node.
+
+    `accepted` comes first, then every result after the cursor in the same order as before, then what follows. It may
+    be called by several at once, while the message is sent and after.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Broken stream: an OK end means that `summary` was sent. After any other end call again with the last cursor.
+
+    Errors:
+
+    - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (CURSOR_INVALID): not a cursor of this message. Begin again without it.
+    - UNAVAILABLE (STREAM_INTERRUPTED): the server shuts down, or the caller read nothing for 60 seconds. Repeat from
+      the last cursor.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
     GetMessage: _grpc.UnaryUnaryMultiCallable[_notifier_pb2.GetMessageRequest, _notifier_pb2.GetMessageResponse]
-    """Returns one message with its numbers so far."""
+    """Returns one message with its numbers so far.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
     ListMessages: _grpc.UnaryUnaryMultiCallable[_notifier_pb2.ListMessagesRequest, _notifier_pb2.ListMessagesResponse]
-    """Lists messages, the latest first."""
+    """Lists messages, the latest first. A page is cut at 2 MiB.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
     ListResults: _grpc.UnaryUnaryMultiCallable[_notifier_pb2.ListResultsRequest, _notifier_pb2.ListResultsResponse]
-    """Lists final results in the order in which they were written."""
+    """Lists final results of a message in the order in which they were written. A page is cut at 2 MiB.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
 
 @_typing.type_check_only
 class NotifierAsyncStub(NotifierStub):
-    """Sends notifications and tells what became of them. Metadata on every call: `app-id`, `app-secret`."""
+    """Sends notifications and tells what became of them.
+
+    Metadata on every call: `app-id` and `app-secret`; the secret may come as `authorization: Bearer <secret>` instead.
+    Each key at most once, and every credential that comes must be valid.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Send: _aio.UnaryStreamMultiCallable[_notifier_pb2.SendRequest, _notifier_pb2.SendResponse]  # type: ignore[assignment]
     """Accepts one message and streams what becomes of it, device by device.
 
-    The first event is `accepted`: from then on the message is carried out even if the stream breaks
-    or the caller hangs up. A device that cannot be reached is a result, never an error of this call.
-    The deadline bounds the stream, not the message: after DEADLINE_EXCEEDED or UNAVAILABLE go on
-    with WatchMessage. An OK end means that `summary` was sent (or `accepted`, with `accept_only`).
+    The first event is `accepted`: from then on the message is carried out even if the stream breaks or the caller
+    hangs up. `results` and `progress` follow, `summary` is the last. A device that cannot be reached is a result,
+    never an error of this call, and neither is an audience without a device.
 
-    Safe to repeat with the same `request_id`; without one a repeat is a second push.
+    Credential: `app-secret`.
 
-    Errors: INVALID_ARGUMENT (all violations), UNAUTHENTICATED, NOT_FOUND (a tag),
-    ALREADY_EXISTS (`request_id` known with other content), RESOURCE_EXHAUSTED and UNAVAILABLE
-    (repeat after RetryInfo, same `request_id`).
+    Repeating: safe with the same `request_id` or `message_id` and the same content: it attaches to the message that is
+    there, sends nothing anew, and streams from the start. Without either id a repeat is a second push.
+
+    Broken stream: an OK end means that `summary` was sent, or `accepted` with `accept_only`, or `validated` with
+    `validate_only`. After any other end, DEADLINE_EXCEEDED included, go on with WatchMessage from the last cursor, or
+    repeat if `accepted` has not come. The deadline bounds the stream, not the message.
+
+    Errors:
+
+    - ALREADY_EXISTS (REQUEST_ID_REUSED): `request_id` or `message_id` belongs to a message with other content. Nothing
+      was sent. Repeat with a new id if you mean another message.
+    - NOT_FOUND (MESSAGE_NOT_FOUND): `request_id` is known, but its message is so old that it has been deleted. Nothing
+      was sent anew. Do not repeat.
+    - UNAVAILABLE (STREAM_INTERRUPTED): after `accepted`; the server shuts down, or the caller read nothing for 60
+      seconds. Go on with WatchMessage.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier. Repeat RESOURCE_EXHAUSTED
+      and UNAVAILABLE only with an id.
     """
     WatchMessage: _aio.UnaryStreamMultiCallable[_notifier_pb2.WatchMessageRequest, _notifier_pb2.WatchMessageResponse]  # type: ignore[assignment]
-    """Streams the events of a message again, from a cursor on, on any node."""
+    """Streams the events of a message again, from a cursor on, on any node.
+
+    `accepted` comes first, then every result after the cursor in the same order as before, then what follows. It may
+    be called by several at once, while the message is sent and after.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Broken stream: an OK end means that `summary` was sent. After any other end call again with the last cursor.
+
+    Errors:
+
+    - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (CURSOR_INVALID): not a cursor of this message. Begin again without it.
+    - UNAVAILABLE (STREAM_INTERRUPTED): the server shuts down, or the caller read nothing for 60 seconds. Repeat from
+      the last cursor.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
     GetMessage: _aio.UnaryUnaryMultiCallable[_notifier_pb2.GetMessageRequest, _notifier_pb2.GetMessageResponse]  # type: ignore[assignment]
-    """Returns one message with its numbers so far."""
+    """Returns one message with its numbers so far.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
     ListMessages: _aio.UnaryUnaryMultiCallable[_notifier_pb2.ListMessagesRequest, _notifier_pb2.ListMessagesResponse]  # type: ignore[assignment]
-    """Lists messages, the latest first."""
+    """Lists messages, the latest first. A page is cut at 2 MiB.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
     ListResults: _aio.UnaryUnaryMultiCallable[_notifier_pb2.ListResultsRequest, _notifier_pb2.ListResultsResponse]  # type: ignore[assignment]
-    """Lists final results in the order in which they were written."""
+    """Lists final results of a message in the order in which they were written. A page is cut at 2 MiB.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
 
 class NotifierServicer(metaclass=_abc_1.ABCMeta):
-    """Sends notifications and tells what became of them. Metadata on every call: `app-id`, `app-secret`."""
+    """Sends notifications and tells what became of them.
+
+    Metadata on every call: `app-id` and `app-secret`; the secret may come as `authorization: Bearer <secret>` instead.
+    Each key at most once, and every credential that comes must be valid.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
+    """
 
     @_abc_1.abstractmethod
     def Send(
@@ -95,16 +264,29 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_notifier_pb2.SendResponse], _abc.AsyncIterator[_notifier_pb2.SendResponse]]:
         """Accepts one message and streams what becomes of it, device by device.
 
-        The first event is `accepted`: from then on the message is carried out even if the stream breaks
-        or the caller hangs up. A device that cannot be reached is a result, never an error of this call.
-        The deadline bounds the stream, not the message: after DEADLINE_EXCEEDED or UNAVAILABLE go on
-        with WatchMessage. An OK end means that `summary` was sent (or `accepted`, with `accept_only`).
+        The first event is `accepted`: from then on the message is carried out even if the stream breaks or the caller
+        hangs up. `results` and `progress` follow, `summary` is the last. A device that cannot be reached is a result,
+        never an error of this call, and neither is an audience without a device.
 
-        Safe to repeat with the same `request_id`; without one a repeat is a second push.
+        Credential: `app-secret`.
 
-        Errors: INVALID_ARGUMENT (all violations), UNAUTHENTICATED, NOT_FOUND (a tag),
-        ALREADY_EXISTS (`request_id` known with other content), RESOURCE_EXHAUSTED and UNAVAILABLE
-        (repeat after RetryInfo, same `request_id`).
+        Repeating: safe with the same `request_id` or `message_id` and the same content: it attaches to the message that is
+        there, sends nothing anew, and streams from the start. Without either id a repeat is a second push.
+
+        Broken stream: an OK end means that `summary` was sent, or `accepted` with `accept_only`, or `validated` with
+        `validate_only`. After any other end, DEADLINE_EXCEEDED included, go on with WatchMessage from the last cursor, or
+        repeat if `accepted` has not come. The deadline bounds the stream, not the message.
+
+        Errors:
+
+        - ALREADY_EXISTS (REQUEST_ID_REUSED): `request_id` or `message_id` belongs to a message with other content. Nothing
+          was sent. Repeat with a new id if you mean another message.
+        - NOT_FOUND (MESSAGE_NOT_FOUND): `request_id` is known, but its message is so old that it has been deleted. Nothing
+          was sent anew. Do not repeat.
+        - UNAVAILABLE (STREAM_INTERRUPTED): after `accepted`; the server shuts down, or the caller read nothing for 60
+          seconds. Go on with WatchMessage.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier. Repeat RESOURCE_EXHAUSTED
+          and UNAVAILABLE only with an id.
         """
 
     @_abc_1.abstractmethod
@@ -113,7 +295,25 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
         request: _notifier_pb2.WatchMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_notifier_pb2.WatchMessageResponse], _abc.AsyncIterator[_notifier_pb2.WatchMessageResponse]]:
-        """Streams the events of a message again, from a cursor on, on any node."""
+        """Streams the events of a message again, from a cursor on, on any node.
+
+        `accepted` comes first, then every result after the cursor in the same order as before, then what follows. It may
+        be called by several at once, while the message is sent and after.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Broken stream: an OK end means that `summary` was sent. After any other end call again with the last cursor.
+
+        Errors:
+
+        - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+        - INVALID_ARGUMENT (CURSOR_INVALID): not a cursor of this message. Begin again without it.
+        - UNAVAILABLE (STREAM_INTERRUPTED): the server shuts down, or the caller read nothing for 60 seconds. Repeat from
+          the last cursor.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+        """
 
     @_abc_1.abstractmethod
     def GetMessage(
@@ -121,7 +321,17 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
         request: _notifier_pb2.GetMessageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifier_pb2.GetMessageResponse, _abc.Awaitable[_notifier_pb2.GetMessageResponse]]:
-        """Returns one message with its numbers so far."""
+        """Returns one message with its numbers so far.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+        """
 
     @_abc_1.abstractmethod
     def ListMessages(
@@ -129,7 +339,17 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
         request: _notifier_pb2.ListMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifier_pb2.ListMessagesResponse, _abc.Awaitable[_notifier_pb2.ListMessagesResponse]]:
-        """Lists messages, the latest first."""
+        """Lists messages, the latest first. A page is cut at 2 MiB.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+        """
 
     @_abc_1.abstractmethod
     def ListResults(
@@ -137,6 +357,17 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
         request: _notifier_pb2.ListResultsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_notifier_pb2.ListResultsResponse, _abc.Awaitable[_notifier_pb2.ListResultsResponse]]:
-        """Lists final results in the order in which they were written."""
+        """Lists final results of a message in the order in which they were written. A page is cut at 2 MiB.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+        """
 
 def add_NotifierServicer_to_server(servicer: NotifierServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -36,7 +36,7 @@ class _CredentialKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Creden
     CREDENTIAL_KIND_DEVICE_SECRET: _CredentialKind.ValueType  # 3
     """`device-secret`."""
     CREDENTIAL_KIND_BIND_GRANT: _CredentialKind.ValueType  # 4
-    """`bind-grant`."""
+    """`bind-grant`. Not used yet."""
 
 class CredentialKind(_CredentialKind, metaclass=_CredentialKindEnumTypeWrapper):
     """A kind of credential in the metadata of a call."""
@@ -50,7 +50,7 @@ CREDENTIAL_KIND_APP_SECRET: CredentialKind.ValueType  # 2
 CREDENTIAL_KIND_DEVICE_SECRET: CredentialKind.ValueType  # 3
 """`device-secret`."""
 CREDENTIAL_KIND_BIND_GRANT: CredentialKind.ValueType  # 4
-"""`bind-grant`."""
+"""`bind-grant`. Not used yet."""
 Global___CredentialKind: _TypeAlias = CredentialKind  # noqa: Y015
 
 @_typing.final
@@ -87,22 +87,30 @@ class RegisterDeviceRequest(_message.Message):
     APP_VERSION_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """1 to 128 characters, no control characters. Empty: the server makes one, and the call is not safe to repeat."""
+    """Names the installation within the application; keep it on the device for as long as the app is installed. 1 to 128
+    characters without control characters. Empty: the server makes one.
+    """
     user_id: _builtins.str
-    """Required. 1 to 512 characters, any but NUL; not `anonymous`."""
+    """Required. The person, by the name that your back end knows: 1 to 512 characters without NUL, compared code point by
+    code point. `anonymous` is refused.
+    """
     locale: _builtins.str
-    """BCP 47 tag; `de_AT` is accepted."""
+    """BCP 47 language tag of up to 64 characters: groups of 1 to 8 ASCII letters and digits, the first of 2 to 8 letters,
+    joined by `-` or `_` (`de_AT` is taken as `de-AT`). Empty: unknown.
+    """
     time_zone: _builtins.str
-    """IANA zone name."""
+    """IANA time zone name, `[A-Za-z0-9._+/-]{1,64}`; it is not looked up. Empty: unknown."""
     app_version: _builtins.str
-    """Up to 64 characters."""
+    """The app's own version text, up to 64 characters. Empty: unknown."""
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
         """An Apple device."""
 
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Up to 50; keys [A-Za-z0-9._-]{1,64}, values up to 256 characters."""
+        """The app's own facts about the installation: up to 50, keys `[A-Za-z0-9._-]{1,64}`, values up to 256 characters.
+        Empty: none.
+        """
 
     def __init__(
         self,
@@ -127,7 +135,7 @@ Global___RegisterDeviceRequest: _TypeAlias = RegisterDeviceRequest  # noqa: Y015
 
 @_typing.final
 class RegisterDeviceResponse(_message.Message):
-    """Response of RegisterDevice."""
+    """Response of RegisterDevice. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -135,14 +143,15 @@ class RegisterDeviceResponse(_message.Message):
     DEVICE_SECRET_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     device_secret: _builtins.str
-    """Fresh with every registration under a client secret or bind grant; the one before works until this one is first
-    used, and none survives a change of user. Empty when the caller brought its own as `device-secret`.
+    """For the device to keep, `bhd_` and more, up to 128 characters of [A-Za-z0-9_-], shown this once: `device-secret` of
+    its later calls. Fresh each time; the one before works until this one is first used, and none survives a change of
+    user. Empty when the `device-secret` that the caller brought is, or became, the device's.
     """
     created: _builtins.bool
-    """Whether the device was new."""
+    """Whether the device was new. Always set."""
     @_builtins.property
     def device(self) -> _device_pb2.Device:
-        """The device as it is now."""
+        """The device as it is now. Always set."""
 
     def __init__(
         self,
@@ -192,20 +201,26 @@ class RegisterAnonymousDeviceRequest(_message.Message):
     APP_VERSION_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """As in RegisterDeviceRequest."""
+    """Names the installation within the application; keep it on the device for as long as the app is installed. 1 to 128
+    characters without control characters. Empty: the server makes one.
+    """
     locale: _builtins.str
-    """BCP 47 tag."""
+    """BCP 47 language tag of up to 64 characters: groups of 1 to 8 ASCII letters and digits, the first of 2 to 8 letters,
+    joined by `-` or `_` (`de_AT` is taken as `de-AT`). Empty: unknown.
+    """
     time_zone: _builtins.str
-    """IANA zone name."""
+    """IANA time zone name, `[A-Za-z0-9._+/-]{1,64}`; it is not looked up. Empty: unknown."""
     app_version: _builtins.str
-    """Up to 64 characters."""
+    """The app's own version text, up to 64 characters. Empty: unknown."""
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
         """An Apple device."""
 
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """As in RegisterDeviceRequest."""
+        """The app's own facts about the installation: up to 50, keys `[A-Za-z0-9._-]{1,64}`, values up to 256 characters.
+        Empty: none.
+        """
 
     def __init__(
         self,
@@ -229,7 +244,7 @@ Global___RegisterAnonymousDeviceRequest: _TypeAlias = RegisterAnonymousDeviceReq
 
 @_typing.final
 class RegisterAnonymousDeviceResponse(_message.Message):
-    """Response of RegisterAnonymousDevice."""
+    """Response of RegisterAnonymousDevice. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -237,12 +252,15 @@ class RegisterAnonymousDeviceResponse(_message.Message):
     DEVICE_SECRET_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     device_secret: _builtins.str
-    """For a new device, unless the caller brought its own as `device-secret`."""
+    """For the device to keep, `bhd_` and more, up to 128 characters of [A-Za-z0-9_-], shown this once: `device-secret` of
+    its later calls. Fresh for a new device, when the call ended a binding, and under a client or app secret. Empty
+    when the `device-secret` that the caller brought is, or became, the device's.
+    """
     created: _builtins.bool
-    """Whether the device was new."""
+    """Whether the device was new. Always set."""
     @_builtins.property
     def device(self) -> _device_pb2.Device:
-        """The device as it is now."""
+        """The device as it is now. Always set."""
 
     def __init__(
         self,
@@ -267,7 +285,7 @@ class UnregisterDeviceRequest(_message.Message):
 
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """Required."""
+    """Required. 1 to 128 characters without control characters."""
     def __init__(
         self,
         *,
@@ -283,13 +301,13 @@ Global___UnregisterDeviceRequest: _TypeAlias = UnregisterDeviceRequest  # noqa: 
 
 @_typing.final
 class UnregisterDeviceResponse(_message.Message):
-    """Response of UnregisterDevice."""
+    """Response of UnregisterDevice. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     EXISTED_FIELD_NUMBER: _builtins.int
     existed: _builtins.bool
-    """Whether a device was taken out; false also when it is bound to another than `expected_user_id`."""
+    """Whether a device was taken out. False on a repeat."""
     def __init__(
         self,
         *,
@@ -311,7 +329,7 @@ class UnregisterUserRequest(_message.Message):
 
     USER_ID_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
-    """Required."""
+    """Required. 1 to 512 characters without NUL; `anonymous` is refused."""
     def __init__(
         self,
         *,
@@ -327,13 +345,13 @@ Global___UnregisterUserRequest: _TypeAlias = UnregisterUserRequest  # noqa: Y015
 
 @_typing.final
 class UnregisterUserResponse(_message.Message):
-    """Response of UnregisterUser."""
+    """Response of UnregisterUser. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DEVICE_COUNT_FIELD_NUMBER: _builtins.int
     device_count: _builtins.int
-    """How many devices were taken out; 0 on a repeat."""
+    """How many devices were taken out, 0 or more. 0 on a repeat."""
     def __init__(
         self,
         *,
@@ -381,24 +399,32 @@ class UpdateDeviceRequest(_message.Message):
     SET_ATTRIBUTES_FIELD_NUMBER: _builtins.int
     REMOVE_ATTRIBUTES_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """Required."""
+    """Required. 1 to 128 characters without control characters."""
     locale: _builtins.str
-    """A new tag; present and empty forgets it."""
+    """A new BCP 47 language tag of up to 64 characters: groups of 1 to 8 ASCII letters and digits, the first of 2 to 8
+    letters, joined by `-` or `_`. Absent: the stored one stays. Present and empty: it is forgotten.
+    """
     time_zone: _builtins.str
-    """A new zone; present and empty forgets it."""
+    """A new IANA time zone name, `[A-Za-z0-9._+/-]{1,64}`. Absent: the stored one stays. Present and empty: it is
+    forgotten.
+    """
     app_version: _builtins.str
-    """A new version; present and empty forgets it."""
+    """A new version text, up to 64 characters. Absent: the stored one stays. Present and empty: it is forgotten."""
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
         """An Apple device."""
 
     @_builtins.property
     def set_attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Added or replaced, key by key."""
+        """Attributes to add or replace, key by key: up to 50, keys `[A-Za-z0-9._-]{1,64}`, values up to 256 characters; more
+        than 50 on the device afterwards is INVALID_ARGUMENT. Empty: none.
+        """
 
     @_builtins.property
     def remove_attributes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Keys to forget."""
+        """Keys of attributes to forget: up to 50 of `[A-Za-z0-9._-]{1,64}`; one that is not there is OK, one that is in
+        `set_attributes` too is INVALID_ARGUMENT. Empty: none.
+        """
 
     def __init__(
         self,
@@ -436,14 +462,14 @@ Global___UpdateDeviceRequest: _TypeAlias = UpdateDeviceRequest  # noqa: Y015
 
 @_typing.final
 class UpdateDeviceResponse(_message.Message):
-    """Response of UpdateDevice."""
+    """Response of UpdateDevice. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DEVICE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def device(self) -> _device_pb2.Device:
-        """The device as it is now."""
+        """The device as it is now. Always set."""
 
     def __init__(
         self,
@@ -466,7 +492,7 @@ class GetDeviceRequest(_message.Message):
 
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
-    """Required."""
+    """Required. 1 to 128 characters without control characters."""
     def __init__(
         self,
         *,
@@ -482,14 +508,14 @@ Global___GetDeviceRequest: _TypeAlias = GetDeviceRequest  # noqa: Y015
 
 @_typing.final
 class GetDeviceResponse(_message.Message):
-    """Response of GetDevice."""
+    """Response of GetDevice. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DEVICE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def device(self) -> _device_pb2.Device:
-        """The device."""
+        """The device. Always set."""
 
     def __init__(
         self,
@@ -518,22 +544,22 @@ class ListDevicesRequest(_message.Message):
     STATES_FIELD_NUMBER: _builtins.int
     RETURN_TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """Default 100, at most 1,000 (more is taken as 1,000); negative is INVALID_ARGUMENT."""
+    """At most so many, 1 to 1,000; more is taken as 1,000, a negative number is INVALID_ARGUMENT. Default 100."""
     page_token: _builtins.str
-    """`next_page_token` of the page before; all else must stay the same."""
+    """`next_page_token` of the page before, opaque, while all else but `page_size` stays the same. Empty: the first page."""
     user_id: _builtins.str
-    """Only of this user."""
+    """Only those bound to this user: up to 512 characters without NUL; `anonymous` is refused. Empty: all."""
     anonymous: _builtins.bool
-    """Only anonymous ones, or only bound ones."""
+    """True: only anonymous ones; false: only bound ones. Absent: both."""
     return_total_size: _builtins.bool
-    """Also count: costs a scan."""
+    """Also count, which costs a scan. Default false."""
     @_builtins.property
     def platforms(self) -> _containers.RepeatedScalarFieldContainer[_device_pb2.Platform.ValueType]:
-        """Only on these networks. Empty: all."""
+        """Only those on these networks: up to 3, none twice. Empty: all."""
 
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[_device_pb2.DeviceState.ValueType]:
-        """Only in these states. Empty: ACTIVE."""
+        """Only those in these states: up to 3, none twice. Empty: ACTIVE ones."""
 
     def __init__(
         self,
@@ -558,7 +584,7 @@ Global___ListDevicesRequest: _TypeAlias = ListDevicesRequest  # noqa: Y015
 
 @_typing.final
 class ListDevicesResponse(_message.Message):
-    """Response of ListDevices."""
+    """Response of ListDevices. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -566,12 +592,12 @@ class ListDevicesResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_SIZE_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Empty: the end."""
+    """`page_token` of the next page, opaque. Empty: this was the last one."""
     total_size: _builtins.int
-    """Only when asked for."""
+    """How many the filters match, 0 or more. Absent unless it was asked for."""
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[_device_pb2.Device]:
-        """May be fewer than asked for before the end."""
+        """Up to `page_size`, and fewer without being the end. Empty when there are none."""
 
     def __init__(
         self,
@@ -609,7 +635,7 @@ Global___CheckCredentialRequest: _TypeAlias = CheckCredentialRequest  # noqa: Y0
 
 @_typing.final
 class CheckCredentialResponse(_message.Message):
-    """Response of CheckCredential."""
+    """Response of CheckCredential. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -617,14 +643,14 @@ class CheckCredentialResponse(_message.Message):
     KINDS_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
-    """The application."""
+    """The application, `[a-z0-9][a-z0-9-]{0,62}`. Always set."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___CredentialKind.ValueType]:
-        """What was presented and is valid."""
+        """What was presented, each of them valid: 1 to 3 kinds. Never empty."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the presented secret ends; unset: not planned."""
+        """When the first of the presented secrets ends. Unset: no end is planned."""
 
     def __init__(
         self,

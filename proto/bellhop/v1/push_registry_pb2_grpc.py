@@ -26,7 +26,22 @@ if _version_not_supported:
 
 
 class PushRegistryStub:
-    """Knows which device is whose. Metadata on every call: `app-id`, and a credential as each method says.
+    """Knows which device is whose.
+
+    Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
+    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
     def __init__(self, channel):
@@ -78,76 +93,186 @@ class PushRegistryStub:
 
 
 class PushRegistryServicer:
-    """Knows which device is whose. Metadata on every call: `app-id`, and a credential as each method says.
+    """Knows which device is whose.
+
+    Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
+    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
     def RegisterDevice(self, request, context):
-        """Binds a device to a user, creating or moving it as needed.
+        """Binds a device to a user, creating or moving it as needed. This is the login.
 
-        Credential: `client-secret`, `app-secret`, or `bind-grant` for this very user.
-        A known device, and a known token on another device, move here in the same transaction; returns
-        when nothing addressed to the former user is handed over any more (10 s at most).
-        Replaces everything but an absent `target`. Safe to repeat, also with the same bind grant.
+        A known device moves to this user, and a known token moves to this device: the device that held it is taken out.
+        All in one transaction that has been committed when this returns: from then on nothing that is still queued for a
+        former user is handed over (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still
+        arrive. Replaces whatever the device had, and forgets what is empty here, but an absent `target`, which stays.
+
+        The caller may bring a `device-secret` of its own, 32 characters or more: when the call creates the device or
+        changes its user, and the text was never a secret of that device, it becomes the device's secret.
+
+        Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
+
+        Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
+        call makes another device, and the last one takes the token.
+
+        Errors:
+
+        - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+        - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RegisterAnonymousDevice(self, request, context):
-        """Registers a device without a user, or unbinds it.
+        """Registers a device without a user, or unbinds it and keeps it as an anonymous one.
 
-        Credential: none for a new device (UNVERIFIED when its token is bound elsewhere); on a known one its
-        `device-secret`, `client-secret` or `app-secret`.
+        What is said of `target`, of what is replaced and of messages still queued for a former user holds as in
+        RegisterDevice. But an `app-id` alone takes nothing away: without a client or app secret a token that another
+        device holds stays there, and this device becomes UNVERIFIED, in no audience, unless the call creates it and brings
+        the `device-secret` of the device that holds the token: then the token moves.
+
+        Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
+        `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for
+        `client-secret` or `app-secret` always, or forbid it.
+
+        Repeating: safe with a `device_id` and the credential; a new device that brought no `device-secret` cannot be
+        registered again without a `client-secret` or `app-secret` once its answer is lost.
+
+        Errors:
+
+        - UNAUTHENTICATED (DEVICE_PROOF_REQUIRED): the device is known and nothing proves that it is the caller's. Repeat
+        with its `device-secret`.
+        - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not allow it. Do not repeat.
+        - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+        - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnregisterDevice(self, request, context):
-        """Takes a device out: it, its secret and its own subscriptions. One that is not there is OK.
+        """Takes a device out, with its secret. One that is not there is OK. This is the logout.
 
-        This is the logout. Returns when nothing addressed to its user is handed over any more (10 s at most), also when
-        repeated. To go on without a user instead, call RegisterAnonymousDevice.
-        Credential: `client-secret`, `app-secret` or its `device-secret`; a deleted device's secret stays good for this
-        call alone, 90 days.
+        When it returns the change has been committed: nothing that is still queued for the device's user is handed over to
+        it any more (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still arrive. To go on
+        without a user instead, call RegisterAnonymousDevice.
+
+        Credential: `client-secret`, `app-secret` or the device's `device-secret`, which stays good for this call alone for
+        90 days after the device was taken out.
+
+        Repeating: safe.
+
+        Errors:
+
+        - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UnregisterUser(self, request, context):
-        """Takes out every device of a user, or of one of their sessions. Credential: `client-secret` or `app-secret`.
+        """Takes out every device of a user. A user without one is OK.
+
+        When it returns the change has been committed, as in UnregisterDevice. A device that is registered for the user
+        while this runs may stay.
+
+        Credential: `client-secret` or `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - ABORTED (CONCURRENT_CHANGE): others kept changing the same devices. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UpdateDevice(self, request, context):
-        """Changes the fields that are present, and no others.
+        """Changes the fields that are present, and no others; the user stays. Without any it returns the device.
 
-        Credential: `client-secret`, `app-secret` or its `device-secret`; with the last, a token bound elsewhere stays
-        there and this device becomes UNVERIFIED.
+        A present `target` makes a DEAD device ACTIVE. With a client or app secret a token that another device holds moves
+        here and that device is taken out; with `device-secret` alone it stays there and this device becomes UNVERIFIED.
+        What is queued for the device's user goes to the new token.
+
+        Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it instead.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+        - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetDevice(self, request, context):
-        """Returns one device. Credential: `app-secret`, `client-secret` or its `device-secret`.
+        """Returns one device.
+
+        Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListDevices(self, request, context):
-        """Lists devices by device id. Credential: `app-secret`.
+        """Lists devices by device id, in code point order.
+
+        A device that is there during all of the listing comes exactly once. A page is cut at 2 MiB.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckCredential(self, request, context):
-        """Says what the presented credential is. For debugging and for gateways. Credential: any.
+        """Says what the presented credentials are. For debugging and for gateways.
+
+        Credential: any one, or several.
+
+        Repeating: safe.
+
+        Errors:
+
+        - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
+        - The other errors of every method: see PushRegistry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,7 +330,22 @@ def add_PushRegistryServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PushRegistry:
-    """Knows which device is whose. Metadata on every call: `app-id`, and a credential as each method says.
+    """Knows which device is whose.
+
+    Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
+    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
     @staticmethod

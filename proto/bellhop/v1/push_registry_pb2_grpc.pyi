@@ -27,93 +27,339 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PushRegistryStub:
-    """Knows which device is whose. Metadata on every call: `app-id`, and a credential as each method says."""
+    """Knows which device is whose.
+
+    Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
+    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PushRegistryAsyncStub: ...
     RegisterDevice: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.RegisterDeviceRequest, _push_registry_pb2.RegisterDeviceResponse]
-    """Binds a device to a user, creating or moving it as needed.
+    """Binds a device to a user, creating or moving it as needed. This is the login.
 
-    Credential: `client-secret`, `app-secret`, or `bind-grant` for this very user.
-    A known device, and a known token on another device, move here in the same transaction; returns
-    when nothing addressed to the former user is handed over any more (10 s at most).
-    Replaces everything but an absent `target`. Safe to repeat, also with the same bind grant.
+    A known device moves to this user, and a known token moves to this device: the device that held it is taken out.
+    All in one transaction that has been committed when this returns: from then on nothing that is still queued for a
+    former user is handed over (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still
+    arrive. Replaces whatever the device had, and forgets what is empty here, but an absent `target`, which stays.
+
+    The caller may bring a `device-secret` of its own, 32 characters or more: when the call creates the device or
+    changes its user, and the text was never a secret of that device, it becomes the device's secret.
+
+    Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
+
+    Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
+    call makes another device, and the last one takes the token.
+
+    Errors:
+
+    - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+    - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     RegisterAnonymousDevice: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.RegisterAnonymousDeviceRequest, _push_registry_pb2.RegisterAnonymousDeviceResponse]
-    """Registers a device without a user, or unbinds it.
+    """Registers a device without a user, or unbinds it and keeps it as an anonymous one.
 
-    Credential: none for a new device (UNVERIFIED when its token is bound elsewhere); on a known one its
-    `device-secret`, `client-secret` or `app-secret`.
+    What is said of `target`, of what is replaced and of messages still queued for a former user holds as in
+    RegisterDevice. But an `app-id` alone takes nothing away: without a client or app secret a token that another
+    device holds stays there, and this device becomes UNVERIFIED, in no audience, unless the call creates it and brings
+    the `device-secret` of the device that holds the token: then the token moves.
+
+    Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
+    `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for
+    `client-secret` or `app-secret` always, or forbid it.
+
+    Repeating: safe with a `device_id` and the credential; a new device that brought no `device-secret` cannot be
+    registered again without a `client-secret` or `app-secret` once its answer is lost.
+
+    Errors:
+
+    - UNAUTHENTICATED (DEVICE_PROOF_REQUIRED): the device is known and nothing proves that it is the caller's. Repeat
+      with its `device-secret`.
+    - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not allow it. Do not repeat.
+    - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+    - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     UnregisterDevice: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.UnregisterDeviceRequest, _push_registry_pb2.UnregisterDeviceResponse]
-    """Takes a device out: it, its secret and its own subscriptions. One that is not there is OK.
+    """Takes a device out, with its secret. One that is not there is OK. This is the logout.
 
-    This is the logout. Returns when nothing addressed to its user is handed over any more (10 s at most), also when
-    repeated. To go on without a user instead, call RegisterAnonymousDevice.
-    Credential: `client-secret`, `app-secret` or its `device-secret`; a deleted device's secret stays good for this
-    call alone, 90 days.
+    When it returns the change has been committed: nothing that is still queued for the device's user is handed over to
+    it any more (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still arrive. To go on
+    without a user instead, call RegisterAnonymousDevice.
+
+    Credential: `client-secret`, `app-secret` or the device's `device-secret`, which stays good for this call alone for
+    90 days after the device was taken out.
+
+    Repeating: safe.
+
+    Errors:
+
+    - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     UnregisterUser: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.UnregisterUserRequest, _push_registry_pb2.UnregisterUserResponse]
-    """Takes out every device of a user, or of one of their sessions. Credential: `client-secret` or `app-secret`."""
-    UpdateDevice: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.UpdateDeviceRequest, _push_registry_pb2.UpdateDeviceResponse]
-    """Changes the fields that are present, and no others.
+    """Takes out every device of a user. A user without one is OK.
 
-    Credential: `client-secret`, `app-secret` or its `device-secret`; with the last, a token bound elsewhere stays
-    there and this device becomes UNVERIFIED.
+    When it returns the change has been committed, as in UnregisterDevice. A device that is registered for the user
+    while this runs may stay.
+
+    Credential: `client-secret` or `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - ABORTED (CONCURRENT_CHANGE): others kept changing the same devices. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    UpdateDevice: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.UpdateDeviceRequest, _push_registry_pb2.UpdateDeviceResponse]
+    """Changes the fields that are present, and no others; the user stays. Without any it returns the device.
+
+    A present `target` makes a DEAD device ACTIVE. With a client or app secret a token that another device holds moves
+    here and that device is taken out; with `device-secret` alone it stays there and this device becomes UNVERIFIED.
+    What is queued for the device's user goes to the new token.
+
+    Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it instead.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+    - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     GetDevice: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.GetDeviceRequest, _push_registry_pb2.GetDeviceResponse]
-    """Returns one device. Credential: `app-secret`, `client-secret` or its `device-secret`."""
+    """Returns one device.
+
+    Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
     ListDevices: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.ListDevicesRequest, _push_registry_pb2.ListDevicesResponse]
-    """Lists devices by device id. Credential: `app-secret`."""
+    """Lists devices by device id, in code point order.
+
+    A device that is there during all of the listing comes exactly once. A page is cut at 2 MiB.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
     CheckCredential: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.CheckCredentialRequest, _push_registry_pb2.CheckCredentialResponse]
-    """Says what the presented credential is. For debugging and for gateways. Credential: any."""
+    """Says what the presented credentials are. For debugging and for gateways.
+
+    Credential: any one, or several.
+
+    Repeating: safe.
+
+    Errors:
+
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
+    - The other errors of every method: see PushRegistry.
+    """
 
 @_typing.type_check_only
 class PushRegistryAsyncStub(PushRegistryStub):
-    """Knows which device is whose. Metadata on every call: `app-id`, and a credential as each method says."""
+    """Knows which device is whose.
+
+    Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
+    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterDevice: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.RegisterDeviceRequest, _push_registry_pb2.RegisterDeviceResponse]  # type: ignore[assignment]
-    """Binds a device to a user, creating or moving it as needed.
+    """Binds a device to a user, creating or moving it as needed. This is the login.
 
-    Credential: `client-secret`, `app-secret`, or `bind-grant` for this very user.
-    A known device, and a known token on another device, move here in the same transaction; returns
-    when nothing addressed to the former user is handed over any more (10 s at most).
-    Replaces everything but an absent `target`. Safe to repeat, also with the same bind grant.
+    A known device moves to this user, and a known token moves to this device: the device that held it is taken out.
+    All in one transaction that has been committed when this returns: from then on nothing that is still queued for a
+    former user is handed over (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still
+    arrive. Replaces whatever the device had, and forgets what is empty here, but an absent `target`, which stays.
+
+    The caller may bring a `device-secret` of its own, 32 characters or more: when the call creates the device or
+    changes its user, and the text was never a secret of that device, it becomes the device's secret.
+
+    Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
+
+    Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
+    call makes another device, and the last one takes the token.
+
+    Errors:
+
+    - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+    - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     RegisterAnonymousDevice: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.RegisterAnonymousDeviceRequest, _push_registry_pb2.RegisterAnonymousDeviceResponse]  # type: ignore[assignment]
-    """Registers a device without a user, or unbinds it.
+    """Registers a device without a user, or unbinds it and keeps it as an anonymous one.
 
-    Credential: none for a new device (UNVERIFIED when its token is bound elsewhere); on a known one its
-    `device-secret`, `client-secret` or `app-secret`.
+    What is said of `target`, of what is replaced and of messages still queued for a former user holds as in
+    RegisterDevice. But an `app-id` alone takes nothing away: without a client or app secret a token that another
+    device holds stays there, and this device becomes UNVERIFIED, in no audience, unless the call creates it and brings
+    the `device-secret` of the device that holds the token: then the token moves.
+
+    Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
+    `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for
+    `client-secret` or `app-secret` always, or forbid it.
+
+    Repeating: safe with a `device_id` and the credential; a new device that brought no `device-secret` cannot be
+    registered again without a `client-secret` or `app-secret` once its answer is lost.
+
+    Errors:
+
+    - UNAUTHENTICATED (DEVICE_PROOF_REQUIRED): the device is known and nothing proves that it is the caller's. Repeat
+      with its `device-secret`.
+    - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not allow it. Do not repeat.
+    - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+    - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     UnregisterDevice: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.UnregisterDeviceRequest, _push_registry_pb2.UnregisterDeviceResponse]  # type: ignore[assignment]
-    """Takes a device out: it, its secret and its own subscriptions. One that is not there is OK.
+    """Takes a device out, with its secret. One that is not there is OK. This is the logout.
 
-    This is the logout. Returns when nothing addressed to its user is handed over any more (10 s at most), also when
-    repeated. To go on without a user instead, call RegisterAnonymousDevice.
-    Credential: `client-secret`, `app-secret` or its `device-secret`; a deleted device's secret stays good for this
-    call alone, 90 days.
+    When it returns the change has been committed: nothing that is still queued for the device's user is handed over to
+    it any more (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still arrive. To go on
+    without a user instead, call RegisterAnonymousDevice.
+
+    Credential: `client-secret`, `app-secret` or the device's `device-secret`, which stays good for this call alone for
+    90 days after the device was taken out.
+
+    Repeating: safe.
+
+    Errors:
+
+    - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     UnregisterUser: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.UnregisterUserRequest, _push_registry_pb2.UnregisterUserResponse]  # type: ignore[assignment]
-    """Takes out every device of a user, or of one of their sessions. Credential: `client-secret` or `app-secret`."""
-    UpdateDevice: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.UpdateDeviceRequest, _push_registry_pb2.UpdateDeviceResponse]  # type: ignore[assignment]
-    """Changes the fields that are present, and no others.
+    """Takes out every device of a user. A user without one is OK.
 
-    Credential: `client-secret`, `app-secret` or its `device-secret`; with the last, a token bound elsewhere stays
-    there and this device becomes UNVERIFIED.
+    When it returns the change has been committed, as in UnregisterDevice. A device that is registered for the user
+    while this runs may stay.
+
+    Credential: `client-secret` or `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - ABORTED (CONCURRENT_CHANGE): others kept changing the same devices. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    UpdateDevice: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.UpdateDeviceRequest, _push_registry_pb2.UpdateDeviceResponse]  # type: ignore[assignment]
+    """Changes the fields that are present, and no others; the user stays. Without any it returns the device.
+
+    A present `target` makes a DEAD device ACTIVE. With a client or app secret a token that another device holds moves
+    here and that device is taken out; with `device-secret` alone it stays there and this device becomes UNVERIFIED.
+    What is queued for the device's user goes to the new token.
+
+    Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it instead.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+    - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     GetDevice: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.GetDeviceRequest, _push_registry_pb2.GetDeviceResponse]  # type: ignore[assignment]
-    """Returns one device. Credential: `app-secret`, `client-secret` or its `device-secret`."""
+    """Returns one device.
+
+    Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
     ListDevices: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.ListDevicesRequest, _push_registry_pb2.ListDevicesResponse]  # type: ignore[assignment]
-    """Lists devices by device id. Credential: `app-secret`."""
+    """Lists devices by device id, in code point order.
+
+    A device that is there during all of the listing comes exactly once. A page is cut at 2 MiB.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
     CheckCredential: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.CheckCredentialRequest, _push_registry_pb2.CheckCredentialResponse]  # type: ignore[assignment]
-    """Says what the presented credential is. For debugging and for gateways. Credential: any."""
+    """Says what the presented credentials are. For debugging and for gateways.
+
+    Credential: any one, or several.
+
+    Repeating: safe.
+
+    Errors:
+
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
+    - The other errors of every method: see PushRegistry.
+    """
 
 class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
-    """Knows which device is whose. Metadata on every call: `app-id`, and a credential as each method says."""
+    """Knows which device is whose.
+
+    Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
+    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
+
+    Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
+    prefix `ERROR_REASON_`:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
+      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
+    """
 
     @_abc_1.abstractmethod
     def RegisterDevice(
@@ -121,12 +367,26 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _push_registry_pb2.RegisterDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_push_registry_pb2.RegisterDeviceResponse, _abc.Awaitable[_push_registry_pb2.RegisterDeviceResponse]]:
-        """Binds a device to a user, creating or moving it as needed.
+        """Binds a device to a user, creating or moving it as needed. This is the login.
 
-        Credential: `client-secret`, `app-secret`, or `bind-grant` for this very user.
-        A known device, and a known token on another device, move here in the same transaction; returns
-        when nothing addressed to the former user is handed over any more (10 s at most).
-        Replaces everything but an absent `target`. Safe to repeat, also with the same bind grant.
+        A known device moves to this user, and a known token moves to this device: the device that held it is taken out.
+        All in one transaction that has been committed when this returns: from then on nothing that is still queued for a
+        former user is handed over (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still
+        arrive. Replaces whatever the device had, and forgets what is empty here, but an absent `target`, which stays.
+
+        The caller may bring a `device-secret` of its own, 32 characters or more: when the call creates the device or
+        changes its user, and the text was never a secret of that device, it becomes the device's secret.
+
+        Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
+
+        Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
+        call makes another device, and the last one takes the token.
+
+        Errors:
+
+        - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+        - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
 
     @_abc_1.abstractmethod
@@ -135,10 +395,29 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _push_registry_pb2.RegisterAnonymousDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_push_registry_pb2.RegisterAnonymousDeviceResponse, _abc.Awaitable[_push_registry_pb2.RegisterAnonymousDeviceResponse]]:
-        """Registers a device without a user, or unbinds it.
+        """Registers a device without a user, or unbinds it and keeps it as an anonymous one.
 
-        Credential: none for a new device (UNVERIFIED when its token is bound elsewhere); on a known one its
-        `device-secret`, `client-secret` or `app-secret`.
+        What is said of `target`, of what is replaced and of messages still queued for a former user holds as in
+        RegisterDevice. But an `app-id` alone takes nothing away: without a client or app secret a token that another
+        device holds stays there, and this device becomes UNVERIFIED, in no audience, unless the call creates it and brings
+        the `device-secret` of the device that holds the token: then the token moves.
+
+        Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
+        `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for
+        `client-secret` or `app-secret` always, or forbid it.
+
+        Repeating: safe with a `device_id` and the credential; a new device that brought no `device-secret` cannot be
+        registered again without a `client-secret` or `app-secret` once its answer is lost.
+
+        Errors:
+
+        - UNAUTHENTICATED (DEVICE_PROOF_REQUIRED): the device is known and nothing proves that it is the caller's. Repeat
+          with its `device-secret`.
+        - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not allow it. Do not repeat.
+        - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+        - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
 
     @_abc_1.abstractmethod
@@ -147,12 +426,21 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _push_registry_pb2.UnregisterDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_push_registry_pb2.UnregisterDeviceResponse, _abc.Awaitable[_push_registry_pb2.UnregisterDeviceResponse]]:
-        """Takes a device out: it, its secret and its own subscriptions. One that is not there is OK.
+        """Takes a device out, with its secret. One that is not there is OK. This is the logout.
 
-        This is the logout. Returns when nothing addressed to its user is handed over any more (10 s at most), also when
-        repeated. To go on without a user instead, call RegisterAnonymousDevice.
-        Credential: `client-secret`, `app-secret` or its `device-secret`; a deleted device's secret stays good for this
-        call alone, 90 days.
+        When it returns the change has been committed: nothing that is still queued for the device's user is handed over to
+        it any more (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still arrive. To go on
+        without a user instead, call RegisterAnonymousDevice.
+
+        Credential: `client-secret`, `app-secret` or the device's `device-secret`, which stays good for this call alone for
+        90 days after the device was taken out.
+
+        Repeating: safe.
+
+        Errors:
+
+        - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
 
     @_abc_1.abstractmethod
@@ -161,7 +449,20 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _push_registry_pb2.UnregisterUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_push_registry_pb2.UnregisterUserResponse, _abc.Awaitable[_push_registry_pb2.UnregisterUserResponse]]:
-        """Takes out every device of a user, or of one of their sessions. Credential: `client-secret` or `app-secret`."""
+        """Takes out every device of a user. A user without one is OK.
+
+        When it returns the change has been committed, as in UnregisterDevice. A device that is registered for the user
+        while this runs may stay.
+
+        Credential: `client-secret` or `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - ABORTED (CONCURRENT_CHANGE): others kept changing the same devices. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
 
     @_abc_1.abstractmethod
     def UpdateDevice(
@@ -169,10 +470,22 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _push_registry_pb2.UpdateDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_push_registry_pb2.UpdateDeviceResponse, _abc.Awaitable[_push_registry_pb2.UpdateDeviceResponse]]:
-        """Changes the fields that are present, and no others.
+        """Changes the fields that are present, and no others; the user stays. Without any it returns the device.
 
-        Credential: `client-secret`, `app-secret` or its `device-secret`; with the last, a token bound elsewhere stays
-        there and this device becomes UNVERIFIED.
+        A present `target` makes a DEAD device ACTIVE. With a client or app secret a token that another device holds moves
+        here and that device is taken out; with `device-secret` alone it stays there and this device becomes UNVERIFIED.
+        What is queued for the device's user goes to the new token.
+
+        Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it instead.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+        - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
 
     @_abc_1.abstractmethod
@@ -181,7 +494,17 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _push_registry_pb2.GetDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_push_registry_pb2.GetDeviceResponse, _abc.Awaitable[_push_registry_pb2.GetDeviceResponse]]:
-        """Returns one device. Credential: `app-secret`, `client-secret` or its `device-secret`."""
+        """Returns one device.
+
+        Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
 
     @_abc_1.abstractmethod
     def ListDevices(
@@ -189,7 +512,19 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _push_registry_pb2.ListDevicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_push_registry_pb2.ListDevicesResponse, _abc.Awaitable[_push_registry_pb2.ListDevicesResponse]]:
-        """Lists devices by device id. Credential: `app-secret`."""
+        """Lists devices by device id, in code point order.
+
+        A device that is there during all of the listing comes exactly once. A page is cut at 2 MiB.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
 
     @_abc_1.abstractmethod
     def CheckCredential(
@@ -197,6 +532,16 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _push_registry_pb2.CheckCredentialRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_push_registry_pb2.CheckCredentialResponse, _abc.Awaitable[_push_registry_pb2.CheckCredentialResponse]]:
-        """Says what the presented credential is. For debugging and for gateways. Credential: any."""
+        """Says what the presented credentials are. For debugging and for gateways.
+
+        Credential: any one, or several.
+
+        Repeating: safe.
+
+        Errors:
+
+        - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
+        - The other errors of every method: see PushRegistry.
+        """
 
 def add_PushRegistryServicer_to_server(servicer: PushRegistryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
