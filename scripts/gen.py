@@ -6,6 +6,7 @@ OUT is the folder to write into, by default `proto/`, where the results are comm
 depends on the sources and on the pinned generators alone; a test compares it with what is committed.
 """
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,8 @@ def generate(out: Path) -> None:
     """
     sources = sorted(str(path.relative_to(PROTO)) for path in PROTO.glob("bellhop/v*/*.proto"))
     (out / DESCRIPTORS).parent.mkdir(parents=True, exist_ok=True)
+    # protoc looks for its plugins on the path, which an environment that is not activated is not part of.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     subprocess.run(
         [
             *(sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}"),
@@ -33,10 +36,11 @@ def generate(out: Path) -> None:
             *sources,
         ],
         check=True,
+        env={**os.environ, "PATH": path},
     )
-    for path in out.glob("bellhop/v*/*_pb2_grpc.py*"):
-        if "Stub" not in path.read_text(encoding="utf-8"):  # protoc writes one for files without a service too.
-            path.unlink()
+    for stub in out.glob("bellhop/v*/*_pb2_grpc.py*"):
+        if "Stub" not in stub.read_text(encoding="utf-8"):  # protoc writes one for files without a service too.
+            stub.unlink()
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class Application(_message.Message):
 
     @_builtins.property
     def breakers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breaker]:
-        """Providers that are left alone for now: at most one for each credential. Empty when all is well."""
+        """Providers that are left alone for now: at most 1 for each credential. Empty when all is well."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class Secret(_message.Message):
     kind: Global___SecretKind.ValueType
     """What it allows. Always set."""
     hint: _builtins.str
-    """Its last four characters. Always set."""
+    """Its last 4 characters, so that people can tell secrets apart. Always set."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made. Always set."""
@@ -256,7 +256,7 @@ class ApnsCredentialDetail(_message.Message):
     """Team id, 10 characters. Always set."""
     @_builtins.property
     def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Bundle ids that it serves, 1 to 400; the first is the default. Never empty."""
+        """Bundle ids that it serves, 1 to 400 of `[A-Za-z0-9.-]{1,255}`; the first is the default. Never empty."""
 
     @_builtins.property
     def environments(self) -> _containers.RepeatedScalarFieldContainer[_device_pb2.ApnsEnvironment.ValueType]:

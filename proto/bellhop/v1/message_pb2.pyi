@@ -286,7 +286,7 @@ class PushMessage(_message.Message):
 
     @_builtins.property
     def complete_time(self) -> _timestamp_pb2.Timestamp:
-        """When the last result was written. Unset before."""
+        """When the last result was written. Unset before that."""
 
     @_builtins.property
     def counts(self) -> Global___MessageCounts:

@@ -351,7 +351,7 @@ class UnregisterUserResponse(_message.Message):
 
     DEVICE_COUNT_FIELD_NUMBER: _builtins.int
     device_count: _builtins.int
-    """How many devices were taken out, 0 or more. 0 on a repeat."""
+    """How many devices were taken out, 0 or more. Always set; 0 on a repeat."""
     def __init__(
         self,
         *,
