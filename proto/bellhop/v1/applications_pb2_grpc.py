@@ -293,8 +293,8 @@ class ApplicationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteCredential(self, request, context):
-        """Deletes a provider credential. One that is not there is OK. What waits to be sent with it ends in
-        OUTCOME_NOT_CONFIGURED unless another one serves it.
+        """Deletes a provider credential. One that is not there is OK. What waits to be sent with it is sent with another one
+        that serves it, or ends in OUTCOME_NOT_CONFIGURED or OUTCOME_CONFIG_ERROR.
 
         Credential: admin token.
 

@@ -178,8 +178,8 @@ class ApplicationsStub:
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     DeleteCredential: _grpc.UnaryUnaryMultiCallable[_applications_pb2.DeleteCredentialRequest, _applications_pb2.DeleteCredentialResponse]
-    """Deletes a provider credential. One that is not there is OK. What waits to be sent with it ends in
-    OUTCOME_NOT_CONFIGURED unless another one serves it.
+    """Deletes a provider credential. One that is not there is OK. What waits to be sent with it is sent with another one
+    that serves it, or ends in OUTCOME_NOT_CONFIGURED or OUTCOME_CONFIG_ERROR.
 
     Credential: admin token.
 
@@ -341,8 +341,8 @@ class ApplicationsAsyncStub(ApplicationsStub):
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     DeleteCredential: _aio.UnaryUnaryMultiCallable[_applications_pb2.DeleteCredentialRequest, _applications_pb2.DeleteCredentialResponse]  # type: ignore[assignment]
-    """Deletes a provider credential. One that is not there is OK. What waits to be sent with it ends in
-    OUTCOME_NOT_CONFIGURED unless another one serves it.
+    """Deletes a provider credential. One that is not there is OK. What waits to be sent with it is sent with another one
+    that serves it, or ends in OUTCOME_NOT_CONFIGURED or OUTCOME_CONFIG_ERROR.
 
     Credential: admin token.
 
@@ -567,8 +567,8 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.DeleteCredentialRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.DeleteCredentialResponse, _abc.Awaitable[_applications_pb2.DeleteCredentialResponse]]:
-        """Deletes a provider credential. One that is not there is OK. What waits to be sent with it ends in
-        OUTCOME_NOT_CONFIGURED unless another one serves it.
+        """Deletes a provider credential. One that is not there is OK. What waits to be sent with it is sent with another one
+        that serves it, or ends in OUTCOME_NOT_CONFIGURED or OUTCOME_CONFIG_ERROR.
 
         Credential: admin token.
 
