@@ -1,0 +1,83 @@
+"""Many rows in one statement: executemany on SQLite, arrays on PostgreSQL."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Integer,
+    LargeBinary,
+    SmallInteger,
+    String,
+    Table,
+    delete,
+    select,
+    tuple_,
+)
+
+# The first that fits; subclasses before what they derive from.
+_ARRAYS = (
+    (SmallInteger, "smallint[]"),
+    (BigInteger, "bigint[]"),
+    (Integer, "integer[]"),
+    (Boolean, "boolean[]"),
+    (LargeBinary, "bytea[]"),
+    (String, "text[]"),
+)
+
+
+def insert_many(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+    on_conflict: str = "",
+) -> int:
+    """Inserts tuples of plain values in the order of `columns`; returns how many rows were really written.
+
+    `on_conflict` is what follows ON CONFLICT, in words that both databases know: `DO NOTHING`, or
+    `(app_id, device_id) DO UPDATE SET locale = excluded.locale`. With DO UPDATE no two rows may have the same key.
+    Sort the rows by key where another transaction may write the same ones, so that locks are taken in one order.
+    Raises IntegrityError; on PostgreSQL the transaction is over then.
+    """
+    if not rows:
+        return 0
+    if connection.dialect.name == "sqlite":
+        statement = _sqlite_insert(table, columns, on_conflict)
+        return connection.exec_driver_sql(statement, list(rows)).rowcount
+    statement = _postgresql_insert(table, columns, on_conflict)
+    return connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True)))).rowcount
+
+
+def delete_some(connection: Connection, table: Table, condition: ColumnElement[bool], limit: int) -> int:
+    """Deletes at most `limit` rows; returns how many."""
+    key = tuple_(*table.primary_key)
+    some = select(*table.primary_key).where(condition).limit(limit)
+    return connection.execute(delete(table).where(key.in_(some))).rowcount
+
+
+@cache
+def _sqlite_insert(table: Table, columns: tuple[str, ...], on_conflict: str) -> str:
+    places = ", ".join("?" * len(columns))
+    return _insert(table, columns, f"VALUES ({places})", on_conflict)
+
+
+@cache
+def _postgresql_insert(table: Table, columns: tuple[str, ...], on_conflict: str) -> str:
+    arrays = ", ".join(f"${place}::{array_type(table, name)}" for place, name in enumerate(columns, 1))
+    return _insert(table, columns, f"SELECT * FROM unnest({arrays})", on_conflict)  # noqa: S608 - our own names
+
+
+def array_type(table: Table, column: str) -> str:
+    """The PostgreSQL array type that takes a column's values as a parameter, such as `bigint[]`."""
+    kind = table.c[column].type
+    return next(name for base, name in _ARRAYS if isinstance(kind, base))
+
+
+def _insert(table: Table, columns: tuple[str, ...], source: str, on_conflict: str) -> str:
+    conflict = f" ON CONFLICT {on_conflict}" if on_conflict else ""
+    return f"INSERT INTO {table.name} ({', '.join(columns)}) {source}{conflict}"

@@ -1,0 +1,115 @@
+"""Many small commands in few transactions: the next group is whatever came in while the last one was under way."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+from sqlalchemy import Connection
+
+from bellhop_server.domain.errors import BellhopError, Overloaded, ServiceUnavailable, Unavailable
+
+C = TypeVar("C")
+A = TypeVar("A")
+
+Outcomes = list[A | BellhopError]
+
+
+class _Member(NamedTuple, Generic[C, A]):
+    command: C
+    future: asyncio.Future[A]
+
+
+class GroupWriter(Generic[C, A]):
+    """Hands commands to `apply` in groups, in the order in which they came.
+
+    `run` is `database.write`, or `database.read` where commands are questions. `apply` answers each command in its
+    place: with what `submit` returns, or with an error for it to raise. Should `apply` itself raise, its members go one
+    by one, each with an outcome of its own. A member whose caller has gone before its group forms is dropped.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Callable[[Connection], Outcomes[A]]], Awaitable[Outcomes[A]]],
+        apply: Callable[[Connection, list[C]], Outcomes[A]],
+        *,
+        group_limit: int = 500,
+        waiting_limit: int = 10_000,
+    ) -> None:
+        self._run = run
+        self._apply = apply
+        self._group_limit = group_limit
+        self._waiting_limit = waiting_limit
+        self._waiting: deque[_Member[C, A]] = deque()
+        self._flusher: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def submit(self, command: C) -> A:
+        """Returns once the command is committed.
+
+        Raises Overloaded, ServiceUnavailable, and the error that `apply` answers or raises for this command.
+        """
+        if self._closed:
+            raise ServiceUnavailable("store")
+        if len(self._waiting) >= self._waiting_limit:
+            raise Overloaded("store")
+        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Member(command, future))
+        if self._flusher is None:
+            self._flusher = asyncio.create_task(self._flush())
+        return await future
+
+    async def aclose(self) -> None:
+        """Takes nothing more and finishes what was taken."""
+        self._closed = True
+        if self._flusher is not None:
+            await self._flusher
+
+    async def _flush(self) -> None:
+        try:
+            while group := self._next_group():
+                await self._carry_out(group)
+        finally:
+            self._flusher = None
+
+    def _next_group(self) -> list[_Member[C, A]]:
+        group: list[_Member[C, A]] = []
+        while self._waiting and len(group) < self._group_limit:
+            member = self._waiting.popleft()
+            if not member.future.done():
+                group.append(member)
+        return group
+
+    def _answers(self, connection: Connection, commands: list[C]) -> Outcomes[A]:
+        outcomes = self._apply(connection, commands)
+        if len(outcomes) != len(commands):
+            # Inside the transaction, so that nothing is kept that nobody was told of.
+            raise RuntimeError(f"{len(outcomes)} outcomes for {len(commands)} commands")
+        return outcomes
+
+    async def _carry_out(self, group: Sequence[_Member[C, A]]) -> None:
+        commands = [member.command for member in group]
+        try:
+            outcomes = await self._run(lambda connection: self._answers(connection, commands))
+        except Exception as error:
+            if len(group) == 1:
+                _settle(group[0], error)
+            elif isinstance(error, Unavailable | Overloaded):
+                # Asking again for each of them would only keep them waiting.
+                for member in group:
+                    _settle(member, ServiceUnavailable("store"))
+            else:
+                for member in group:
+                    await self._carry_out([member])
+            return
+        for member, outcome in zip(group, outcomes, strict=True):
+            _settle(member, outcome)
+
+
+def _settle(member: _Member[C, A], outcome: A | Exception) -> None:
+    if member.future.done():
+        return
+    if isinstance(outcome, Exception):
+        member.future.set_exception(outcome)
+    else:
+        member.future.set_result(outcome)

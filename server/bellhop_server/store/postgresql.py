@@ -1,0 +1,184 @@
+"""PostgreSQL through asyncpg: a small pool for transactions, another one for reading."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeVar
+
+import asyncpg
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from bellhop_server.domain.errors import Overloaded, ServiceUnavailable
+from bellhop_server.store.failures import Availability, DatabaseRefused, is_away, is_concurrent
+
+T = TypeVar("T")
+
+WAITING_LIMIT = 2000
+WRITERS = 4
+READERS = 4
+ATTEMPTS = 5
+CONNECT_TIMEOUT = 5.0
+# Beyond the server's own limits, for one that does not answer any more.
+COMMAND_TIMEOUT = 40.0
+
+# The settings of a connection, and whether what it reached will do, in one round trip.
+_SET_UP = """
+SELECT set_config('lock_timeout', '5s', false), set_config('statement_timeout', '30s', false),
+  set_config('idle_in_transaction_session_timeout', '30s', false), set_config('application_name', 'bellhop', false),
+  pg_is_in_recovery() AS standby, current_setting('synchronous_commit') AS synchronous_commit,
+  current_setting('server_encoding') AS encoding
+"""
+
+
+class PostgresqlDatabase:
+    """A PostgreSQL primary. Transactions are READ COMMITTED; what loses against another one is tried again."""
+
+    dialect: Literal["postgresql"] = "postgresql"
+    exclusive = False
+
+    def __init__(self, dsn: str) -> None:
+        self._availability = Availability()
+        self._write_engine = _engine(dsn, WRITERS, "READ COMMITTED")
+        self._read_engine = _engine(dsn, READERS, "AUTOCOMMIT")
+        # The pools' own queues would be unbounded, and a caller that goes away would cut a connection off.
+        self._writers = asyncio.Semaphore(WRITERS)
+        self._readers = asyncio.Semaphore(READERS)
+        self._waiting = 0
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    @classmethod
+    async def open(cls, dsn: str) -> "PostgresqlDatabase":
+        """Connects to an existing database.
+
+        Raises DatabaseRefused for a standby or a server that does not commit durably, ServiceUnavailable.
+        """
+        database = cls(dsn)
+        try:
+            (await connect(dsn)).terminate()
+        except DatabaseRefused:
+            raise
+        except ValueError:
+            raise DatabaseRefused("The database URL is not one that asyncpg understands.") from None
+        except Exception as error:
+            raise database._availability.translate(error) from error
+        return database
+
+    async def read(self, fn: Callable[[Connection], T]) -> T:
+        """See `Database.read`."""
+        return await self._in_turn(self._readers, self._read, fn)
+
+    async def write(self, fn: Callable[[Connection], T]) -> T:
+        """See `Database.write`."""
+        if self._waiting >= WAITING_LIMIT:
+            raise Overloaded("store")
+        self._waiting += 1
+        try:
+            return await self._in_turn(self._writers, self._write, fn)
+        finally:
+            self._waiting -= 1
+
+    async def aclose(self) -> None:
+        """See `Database.aclose`."""
+        self._closed = True
+        while self._running:
+            await asyncio.wait(self._running)
+        await self._write_engine.dispose()
+        await self._read_engine.dispose()
+
+    async def _in_turn(
+        self,
+        slots: asyncio.Semaphore,
+        operation: Callable[[Callable[[Connection], T]], Awaitable[T]],
+        fn: Callable[[Connection], T],
+    ) -> T:
+        """Cancelling it while it waits its turn leaves nothing behind; once it has begun it runs to its end."""
+
+        async def run() -> T:
+            try:
+                value = await operation(fn)
+            except Exception as error:
+                raise self._availability.translate(error) from None
+            finally:
+                slots.release()
+            self._availability.worked()
+            return value
+
+        await slots.acquire()
+        if self._closed:
+            slots.release()
+            raise ServiceUnavailable("store")
+        task = asyncio.create_task(run())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _read(self, fn: Callable[[Connection], T]) -> T:
+        attempt = 1
+        while True:
+            try:
+                async with self._read_engine.connect() as connection:
+                    return await _guarded(connection, fn)
+            except Exception as error:
+                # A connection that died in the pool is no reason to fail; the next one is fresh.
+                if attempt == 2 or not is_away(error):
+                    raise
+            attempt += 1
+
+    async def _write(self, fn: Callable[[Connection], T]) -> T:
+        attempt = 1
+        while True:
+            committing = False
+            try:
+                async with self._write_engine.connect() as connection:
+                    value = await _guarded(connection, fn)
+                    committing = True
+                    await _guarded(connection, Connection.commit)
+                    return value
+            except Exception as error:
+                # Never after an interrupted COMMIT: it may have happened.
+                stale = attempt == 1 and not committing and is_away(error)
+                if not stale and (attempt == ATTEMPTS or not is_concurrent(error)):
+                    raise
+            attempt += 1
+
+
+async def connect(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """Connects for the work of the store. Raises DatabaseRefused, and what asyncpg raises."""
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, command_timeout=COMMAND_TIMEOUT)
+    try:
+        found = await connection.fetchrow(_SET_UP)
+        if found["standby"]:
+            raise DatabaseRefused("The PostgreSQL server is a standby. Bellhop needs the primary.")
+        if found["synchronous_commit"] == "off":
+            raise DatabaseRefused(
+                "The PostgreSQL server has synchronous_commit=off and would lose what was acknowledged. Set it to on "
+                "for Bellhop's role or database."
+            )
+        if found["encoding"] != "UTF8":
+            raise DatabaseRefused(f"The PostgreSQL database is encoded in {found['encoding']}. Bellhop needs UTF8.")
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+async def _guarded(connection: AsyncConnection, fn: Callable[[Connection], T]) -> T:
+    try:
+        return await connection.run_sync(fn)
+    except Exception as error:
+        if is_away(error):
+            # Whatever state it is in, it does not go back into the pool.
+            await connection.invalidate()
+        raise
+
+
+def _engine(dsn: str, size: int, isolation_level: Literal["READ COMMITTED", "AUTOCOMMIT"]) -> AsyncEngine:
+    return create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=lambda: connect(dsn),
+        isolation_level=isolation_level,
+        pool_size=size,
+        max_overflow=0,
+        hide_parameters=True,
+    )
