@@ -1,0 +1,218 @@
+"""Requests that wait for a place on a connection: batches of them, never an object each.
+
+The adapter gives the pool a `Batch` and hears of each of its requests through `Batch.done`, exactly once.
+"""
+
+import asyncio
+import collections
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from bellhop_server.providers.engine import FailureKind, Headers, Reply
+
+if TYPE_CHECKING:
+    from bellhop_server.providers.http2 import Connection
+
+_MOST_TRIES = 10
+_FIRST_PAUSE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What `Batch.done` hears where no answer came. `reason` is for logs and people, and holds nothing secret."""
+
+    kind: FailureKind
+    reason: str
+    code: int | None = None
+    """The HTTP/2 error code behind it, if there was one."""
+
+
+class Batch(Protocol):
+    """Requests 0 to `size` - 1 to one origin.
+
+    Every index is reported to `done` exactly once, in any order, never before `Pool.send` has returned. The methods are
+    plain calls on the event loop and must be quick.
+    """
+
+    @property
+    def size(self) -> int:
+        """How many requests there are."""
+
+    @property
+    def deadline(self) -> float:
+        """Monotonic seconds: what has not been written by then never will be, and is reported NOT_SENT."""
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes of the largest body; no request's body is larger."""
+
+    def request(self, index: int) -> tuple[Headers, bytes]:
+        """Header fields and body, asked for when they are about to be written; again for each further try."""
+
+    def done(self, index: int, result: Reply | Failure, connection: "Connection | None") -> None:
+        """The one end of a request. `connection` is the one that it was submitted to last, if any."""
+
+
+class Work:
+    """A batch in the backlog: which of its requests still wait."""
+
+    __slots__ = ("batch", "fresh", "returned", "tries")
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.fresh = 0
+        self.returned: list[int] = []
+        self.tries: dict[int, int] = {}
+
+    def take(self, most: int) -> Sequence[int]:
+        """Up to `most` waiting indices, those given back first."""
+        if self.returned:
+            taken = self.returned[:most]
+            del self.returned[:most]
+            return taken
+        start = self.fresh
+        self.fresh = min(start + most, self.batch.size)
+        return range(start, self.fresh)
+
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return self.batch.size - self.fresh + len(self.returned)
+
+
+class Backlog:
+    """First come, first served. `wake` is called when there is something to take again."""
+
+    def __init__(self, clock: Callable[[], float], wake: Callable[[], None]) -> None:
+        self._clock = clock
+        self._wake = wake
+        self._loop = asyncio.get_running_loop()
+        self._works: collections.deque[Work] = collections.deque()
+        self._paused: dict[object, tuple[asyncio.TimerHandle, Work, int]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = ""
+        self.trouble = ""
+        """Why nothing gets through at present; told with what runs out of time."""
+
+    def __bool__(self) -> bool:
+        return bool(self._works)
+
+    def __len__(self) -> int:
+        return sum(work.waiting() for work in self._works) + len(self._paused)
+
+    def add(self, batch: Batch) -> None:
+        """Takes a batch; an empty one is done."""
+        if not batch.size:
+            return
+        self._works.append(Work(batch))
+        if self._closed:
+            self._loop.call_soon(self._clear)
+        else:
+            self._arm()
+            self._wake()
+
+    def head(self, now: float) -> Work | None:
+        """The work to take from next; none that is late."""
+        while self._works:
+            work = self._works[0]
+            if work.batch.deadline <= now:
+                self._works.popleft()
+                self._expire(work)
+            elif work.waiting() == 0:
+                self._works.popleft()
+            else:
+                return work
+        return None
+
+    def back(self, work: Work, indices: Sequence[int]) -> None:
+        """Puts back what was taken and not tried."""
+        work.returned[:0] = indices
+        if work not in self._works:
+            self._works.appendleft(work)
+
+    def failed(self, work: Work, index: int, failure: Failure, connection: "Connection | None") -> None:
+        """Ends a request, or has it tried again where that is safe and not too late.
+
+        The first further try may start at once, because the usual cause is a connection going away; later ones wait,
+        twice as long each time, because then the peer itself is refusing.
+        """
+        now = self._clock()
+        tries = work.tries.get(index, 0) + 1
+        again = failure.kind is FailureKind.NOT_SENT and tries < _MOST_TRIES and now < work.batch.deadline
+        if self._closed or not again:
+            self.done(work, index, failure, connection)
+            return
+        work.tries[index] = tries
+        if tries == 1:
+            self._return(work, index)
+            return
+        pause = min(_FIRST_PAUSE * 2 ** (tries - 2), work.batch.deadline - now)
+        key = object()
+        self._paused[key] = (self._loop.call_later(pause, self._unpause, key), work, index)
+
+    def done(self, work: Work, index: int, result: Reply | Failure, connection: "Connection | None") -> None:
+        """Tells the batch. Its errors go to the event loop's exception handler, because the others must go on."""
+        try:
+            work.batch.done(index, result, connection)
+        except Exception as error:
+            self._loop.call_exception_handler({"message": "a batch failed to take a result", "exception": error})
+
+    def close(self, reason: str) -> None:
+        """Gives everything that waits, and whatever comes later, back as NOT_SENT."""
+        self._closed = reason
+        self._clear()
+
+    def _clear(self) -> None:
+        reason = self._closed
+        paused = list(self._paused.values())
+        self._paused.clear()
+        for handle, work, index in paused:
+            handle.cancel()
+            self.done(work, index, Failure(FailureKind.NOT_SENT, reason), None)
+        while self._works:
+            self._give_up(self._works.popleft(), reason)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _return(self, work: Work, index: int) -> None:
+        work.returned.append(index)
+        if work not in self._works:
+            self._works.appendleft(work)
+        self._arm()
+        self._wake()
+
+    def _unpause(self, key: object) -> None:
+        _, work, index = self._paused.pop(key)
+        self._return(work, index)
+
+    def _arm(self) -> None:
+        """Sets the timer to the earliest deadline."""
+        deadline = min(work.batch.deadline for work in self._works)
+        delay = max(deadline - self._clock(), 0)
+        if self._timer is not None:
+            if self._timer.when() <= self._loop.time() + delay:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_later(delay, self._sweep)
+
+    def _sweep(self) -> None:
+        self._timer = None
+        now = self._clock()
+        late = [work for work in self._works if work.batch.deadline <= now]
+        self._works = collections.deque(work for work in self._works if work.batch.deadline > now)
+        for work in late:
+            self._expire(work)
+        if self._works:
+            self._arm()
+
+    def _expire(self, work: Work) -> None:
+        self._give_up(work, self.trouble or "no stream was free before the deadline")
+
+    def _give_up(self, work: Work, reason: str) -> None:
+        failure = Failure(FailureKind.NOT_SENT, reason)
+        returned, work.returned = work.returned, []
+        fresh, work.fresh = work.fresh, work.batch.size
+        for index in itertools.chain(returned, range(fresh, work.batch.size)):
+            self.done(work, index, failure, None)

@@ -1,0 +1,309 @@
+"""One outgoing HTTP/2 connection: an engine over a channel, and the clocks that watch both.
+
+Nothing waits inside: a request is taken from the backlog only when the peer grants a stream and a window, and when all
+that was written before has gone to the kernel. What the kernel does not take by the requests' deadline is thrown away
+together with the connection.
+"""
+
+import asyncio
+import math
+import ssl
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from bellhop_server.providers.backlog import Backlog, Failure, Work
+from bellhop_server.providers.channel import Channel
+from bellhop_server.providers.engine import (
+    Closed,
+    Draining,
+    Engine,
+    Event,
+    Failed,
+    FailureKind,
+    InvalidRequest,
+    Limit,
+    Refused,
+    Reply,
+)
+from bellhop_server.providers.limits import Limits
+from bellhop_server.providers.turns import Turns
+
+_log = structlog.get_logger(__name__)
+
+# About a hundred answers. Larger slices hold the event loop longer and are slower in all.
+_SLICE = 4096
+_WRITE = 16384
+_MOST_BODIES = 256 * 1024
+_GOODBYE = 5.0
+# A timer may fire a little early by our clock.
+_SHORTEST = 0.001
+_PING = b"bellhop!"
+
+
+class Connection:
+    """Takes requests from the backlog while it is `usable`, and reports the end of each to it.
+
+    `changed` is called after each change of `usable`, `proven` or `over`, and when there is more work than fits.
+    """
+
+    def __init__(
+        self,
+        backlog: Backlog,
+        engine: Engine,
+        tls: tuple[ssl.SSLContext, str],
+        turns: Turns,
+        limits: Limits,
+        clock: Callable[[], float],
+        changed: Callable[["Connection"], None],
+    ) -> None:
+        self.usable = False
+        """Takes requests: TLS and SETTINGS are there, and no end in sight."""
+        self.proven = False
+        """Has had an answer."""
+        self.over = False
+        """Every request has been reported; nothing more will come."""
+        self.reason = ""
+        """Why it takes no more requests, or failed."""
+        self.began = clock()
+        self.channel = Channel(*tls, clock, self._wake)
+        """The asyncio protocol to connect."""
+        self._backlog = backlog
+        self._engine = engine
+        self._turns = turns
+        self._limits = limits
+        self._clock = clock
+        self._changed = changed
+        self._loop = asyncio.get_running_loop()
+        self._in_flight: dict[int, tuple[float, Work, int]] = {}
+        self._started = False
+        self._ready = False
+        self._closing = False
+        self._pinged = -math.inf
+        self._write_by = math.inf
+        self._end_by = math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Requests submitted and not yet answered."""
+        return len(self._in_flight)
+
+    def retire(self, reason: str) -> None:
+        """Takes no new request, reads the answers still to come, then closes."""
+        if self._ready:
+            self._drain(reason)
+            self._wake()
+        else:
+            self.abort(reason)
+
+    def abort(self, reason: str) -> None:
+        """Ends it now: bytes that have not left this machine never will; answers that have arrived still count."""
+        self._drain(reason)
+        self.channel.reset()
+        if not self.channel.connected and not self.over:
+            self._finish()
+
+    def step(self, budget: int) -> tuple[int, bool]:
+        """One slice of what was received, then as many requests as fit (`Worker`)."""
+        if self.over:
+            return 0, False
+        weight = self._engine.weight
+        before = len(self._in_flight)
+        done, more = 0, False
+        try:
+            if self._establish():
+                more = self._receive()
+                done = before - len(self._in_flight)
+                if self._backlog and self.usable and not self.channel.blocked:
+                    most = max(budget // weight - done, 1)
+                    submitted = self._fill(most)
+                    done += submitted
+                    more = more or submitted >= most
+            self._flush()
+        except ssl.SSLError as error:
+            self.abort(f"TLS: {error.reason or error}")
+        if self.channel.lost and not more:
+            self._finish()
+        elif self.reason and not self._in_flight:
+            self._close()
+        elif self._backlog:
+            self._changed(self)
+        return max(done, 1) * weight, more
+
+    def _wake(self) -> None:
+        self._turns.want(self)
+
+    def _establish(self) -> bool:
+        """Whether HTTP/2 is spoken, which this brings about."""
+        if self._started:
+            return True
+        if self._timer is None:
+            self._end_by = self._clock() + self._limits.setup
+            self._arm()
+        if not self.channel.handshake():
+            return False
+        if self.channel.protocol != "h2":
+            self.abort("the peer does not speak HTTP/2")
+            return False
+        self._started = True
+        self._engine.start()
+        return True
+
+    def _receive(self) -> bool:
+        """Reads a slice; returns whether there may be more."""
+        taken = 0
+        while taken < _SLICE:
+            data = self.channel.read(_SLICE - taken)
+            if not data:
+                if data is not None:
+                    self._drain("connection closed by peer")
+                    self.channel.abort()
+                return False
+            taken += len(data)
+            self._handle(self._engine.feed(data))
+        return True
+
+    def _fill(self, most: int) -> int:
+        """Submits up to `most` requests; returns how many."""
+        now = self._clock()
+        submitted = bodies = 0
+        self._write_by = math.inf
+        while submitted < most and bodies < _MOST_BODIES and self.usable:
+            work = self._backlog.head(now)
+            if work is None:
+                break
+            largest = work.batch.largest_body
+            room = min(self._engine.capacity(largest), most - submitted, _MOST_BODIES // max(largest, 1) + 1)
+            if room <= 0:
+                break
+            indices = work.take(room)
+            taken = self._submit(work, indices, now)
+            submitted += taken
+            bodies += taken * largest
+            if taken < len(indices):
+                break
+        return submitted
+
+    def _submit(self, work: Work, indices: Sequence[int], now: float) -> int:
+        """Submits these; returns how many have gone before the engine took no more."""
+        request, submit, in_flight = work.batch.request, self._engine.submit, self._in_flight
+        self._write_by = min(self._write_by, work.batch.deadline)
+        for position, index in enumerate(indices):
+            try:
+                headers, body = request(index)
+                in_flight[submit(headers, body)] = (now, work, index)
+            except Refused:
+                self._backlog.back(work, indices[position:])
+                return position
+            except InvalidRequest as error:
+                self._backlog.failed(work, index, Failure(FailureKind.PERMANENT, str(error)), self)
+            except Exception as error:
+                self._loop.call_exception_handler({"message": "a batch failed to make a request", "exception": error})
+                self._backlog.failed(work, index, Failure(FailureKind.PERMANENT, "the request was not made"), self)
+        return len(indices)
+
+    def _flush(self) -> None:
+        channel, engine = self.channel, self._engine
+        if self._started and not channel.blocked and not channel.lost:
+            while data := engine.take(_WRITE):
+                channel.write(data)
+            self._handle(engine.events())
+        channel.flush()
+        if channel.blocked:
+            self._arm()
+
+    def _handle(self, events: list[Event]) -> None:
+        pop, done = self._in_flight.pop, self._backlog.done
+        for event in events:
+            if isinstance(event, Reply):
+                entry = pop(event.stream, None)
+                if entry is not None:
+                    done(entry[1], entry[2], event, self)
+                    if not self.proven:
+                        self.proven = True
+                        self._changed(self)
+            elif isinstance(event, Failed):
+                entry = pop(event.stream, None)
+                if entry is not None:
+                    self._backlog.failed(entry[1], entry[2], Failure(event.kind, event.reason, event.code), self)
+            elif isinstance(event, Limit):
+                if not self._ready and not self.reason:
+                    self.usable = self._ready = True
+                    self._end_by = math.inf
+                    self._changed(self)
+            elif isinstance(event, Draining):
+                _log.info("http2_goaway", code=event.code, debug=event.debug[:200].decode(errors="replace"))
+                self._drain("connection going away")
+            elif isinstance(event, Closed):
+                self._drain(event.reason)
+
+    def _drain(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        if self.usable:
+            self.usable = False
+            self._changed(self)
+
+    def _close(self) -> None:
+        """Says goodbye. The channel is lost, and the connection over, when that is written."""
+        if not self._closing:
+            self._closing = True
+            self._engine.close()
+            self._flush()
+            self.channel.close()
+            self._end_by = self._clock() + _GOODBYE
+            self._arm()
+
+    def _finish(self) -> None:
+        self._drain(self.channel.reason)
+        self._handle(self._engine.eof(self.reason))
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._changed(self)
+
+    def _tick(self) -> None:
+        """Does what is due."""
+        now, limits, heard = self._clock(), self._limits, self.channel.heard
+        if self.over or self.channel.lost:
+            return
+        if now >= self._end_by:
+            self.abort("not set up in time" if not self._ready else self.reason)
+        elif self.channel.blocked and now >= self._write_by:
+            self.abort("not written before the deadline")
+        elif heard < self._pinged <= now - limits.ping_answer:
+            self.abort("no answer to a ping")
+        else:
+            self._time_out(now)
+            if self._ready and heard > self._pinged and now - heard >= self._patience():
+                self._pinged = now
+                self._engine.ping(_PING)
+                self._wake()
+            self._arm()
+
+    def _time_out(self, now: float) -> None:
+        """Gives up on late answers. Their streams are not reset, or the answers would count as our misbehaviour."""
+        while self._in_flight:
+            stream, (submitted, work, index) = next(iter(self._in_flight.items()))
+            if submitted > now - self._limits.answer:
+                break
+            del self._in_flight[stream]
+            self._backlog.failed(work, index, Failure(FailureKind.UNKNOWN, "no answer in time"), self)
+            # The peer still counts these streams: with a limit of one nothing could follow here.
+            self.retire("no answer in time")
+
+    def _patience(self) -> float:
+        return self._limits.ping_answer if self._in_flight else self._limits.ping_idle
+
+    def _arm(self) -> None:
+        """Sets the timer to the next thing that can be due; what is submitted until then is not due before it."""
+        now, limits, heard = self._clock(), self._limits, self.channel.heard
+        due = min(now + min(limits.answer, limits.ping_answer), self._end_by)
+        due = min(due, heard + self._patience() if heard > self._pinged else self._pinged + limits.ping_answer)
+        if self._in_flight:
+            due = min(due, next(iter(self._in_flight.values()))[0] + limits.answer)
+        if self.channel.blocked:
+            due = min(due, self._write_by)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(max(due - now, _SHORTEST), self._tick)

@@ -1,0 +1,24 @@
+"""The numbers that bound a pool of connections."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds, where nothing else is said."""
+
+    connections: int = 4
+    """Connections to one origin."""
+    streams: int = 1000
+    """Requests in flight on one connection, whatever the peer allows."""
+    setup: float = 20.0
+    """For the TCP connection, and again for TLS and the peer's first SETTINGS."""
+    answer: float = 30.0
+    """From a request's submission to its whole answer."""
+    ping_idle: float = 60.0
+    """Silence before a PING, with nothing in flight; with requests in flight it is `ping_answer`."""
+    ping_answer: float = 10.0
+    """From a PING to any sign of life."""
+    backoff_first: float = 1.0
+    """Between a connection that failed and the next; doubles up to `backoff_most`."""
+    backoff_most: float = 60.0

@@ -1,0 +1,187 @@
+"""A pool of HTTP/2 connections to one origin, for requests that come in batches.
+
+    turns = Turns()                                             # one for the process
+    pool = Pool("api.push.apple.com", 443, tls=client_context(), turns=turns)
+    pool.send(batch)                                            # a `Batch`, see backlog.py; returns at once
+    ...                                                         # each index: batch.done(index, result, connection)
+    connection.retire("expired token")                          # this one takes no more; its answers are still read
+    pool.retire("revoked key")                                  # the same for all; new ones are opened as needed
+    await pool.aclose()
+
+Connections are opened one after the other while there is more work than those at hand can take, each with a DNS look-up
+of its own, and kept until the peer ends them. A request that certainly was not processed (GOAWAY, REFUSED_STREAM, never
+written) goes to another connection by itself, before its batch's deadline; everything else is the caller's to decide.
+"""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Callable
+
+import structlog
+
+from bellhop_server.providers.backlog import Backlog, Batch
+from bellhop_server.providers.engine import EngineFactory, choose
+from bellhop_server.providers.http2 import Connection
+from bellhop_server.providers.limits import Limits
+from bellhop_server.providers.turns import Turns
+
+_log = structlog.get_logger(__name__)
+
+
+class Pool:
+    """Up to `limits.connections` connections to `host`:`port`. To be made and used on a running event loop.
+
+    `clock` is monotonic seconds, the same that the deadlines of batches are told in.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext,
+        turns: Turns,
+        limits: Limits = Limits(),  # noqa: B008 - frozen
+        engine: EngineFactory | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        self.host = host
+        self.port = port
+        self._tls = tls
+        self._turns = turns
+        self._limits = limits
+        self._engine = choose() if engine is None else engine
+        self._clock = clock
+        self._rng = rng
+        self._loop = asyncio.get_running_loop()
+        self._backlog = Backlog(clock, self._wake)
+        self._connections: list[Connection] = []
+        self._opening: set[asyncio.Task[None]] = set()
+        self._failures = 0
+        self._not_before = clock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """All that are not over: being set up, in use, and finishing."""
+        return tuple(self._connections)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests submitted and not yet answered."""
+        return sum(connection.in_flight for connection in self._connections)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the backlog."""
+        return len(self._backlog)
+
+    def send(self, batch: Batch) -> None:
+        """Takes a batch. Its `done` hears of every request, never before this call has returned."""
+        self._backlog.add(batch)
+
+    def retire(self, reason: str) -> None:
+        """No new request on any connection of now; each ends when its answers are in."""
+        for connection in self.connections:
+            connection.retire(reason)
+
+    async def aclose(self, timeout: float = 10.0) -> None:
+        """Gives back what waits, waits up to `timeout` seconds for the answers in flight, then closes. For ever."""
+        self._closing = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._opening:
+            task.cancel()
+        self._backlog.close("shutting down")
+        self.retire("shutting down")
+        try:
+            async with asyncio.timeout(timeout):
+                await self._empty.wait()
+        except TimeoutError:
+            for connection in self.connections:
+                connection.abort("shutting down")
+            await self._empty.wait()
+
+    def _wake(self) -> None:
+        for connection in self._connections:
+            if connection.usable:
+                self._turns.want(connection)
+        self._grow()
+
+    def _changed(self, connection: Connection) -> None:
+        """A connection came into use, left it, had its first answer, is over, or is full."""
+        if connection.usable:
+            self._backlog.trouble = ""
+        elif connection.proven:
+            # A peer that takes connections only to end them must not be called again and again.
+            self._postpone(connection.began + self._limits.backoff_first)
+        if connection.proven:
+            self._failures = 0
+        if connection.over and connection in self._connections:
+            self._connections.remove(connection)
+            if not connection.proven:
+                self._failed(connection)
+            if not self._connections:
+                self._empty.set()
+            _log.info("http2_connection_over", host=self.host, reason=connection.reason)
+        self._grow()
+
+    def _failed(self, connection: Connection) -> None:
+        limits = self._limits
+        delay = min(limits.backoff_first * 2**self._failures, limits.backoff_most)
+        self._failures = min(self._failures + 1, 32)
+        # Spread over half the delay, or all processes would call a provider that comes back at the same moment.
+        self._postpone(self._clock() + delay * (1 - self._rng() / 2))
+        self._backlog.trouble = f"no connection: {connection.reason}"
+
+    def _postpone(self, when: float) -> None:
+        self._not_before = max(self._not_before, when)
+
+    def _grow(self) -> None:
+        """Opens one more connection if there is work for it."""
+        if self._closing or not self._backlog or self._timer is not None:
+            return
+        live = [connection for connection in self._connections if connection.usable or not connection.reason]
+        # One at a time: what a peer allows is known only after its first answer (APNs begins with one stream).
+        if len(live) >= self._limits.connections or not all(connection.proven for connection in live):
+            return
+        delay = self._not_before - self._clock()
+        if delay > 0:
+            self._timer = self._loop.call_later(delay, self._grow_again)
+        else:
+            self._open()
+
+    def _grow_again(self) -> None:
+        self._timer = None
+        self._grow()
+
+    def _open(self) -> None:
+        connection = Connection(
+            self._backlog,
+            self._engine(self._limits.streams),
+            (self._tls, self.host),
+            self._turns,
+            self._limits,
+            self._clock,
+            self._changed,
+        )
+        self._connections.append(connection)
+        self._empty.clear()
+        task = self._loop.create_task(self._connect(connection))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _connect(self, connection: Connection) -> None:
+        try:
+            async with asyncio.timeout(self._limits.setup):
+                await self._loop.create_connection(lambda: connection.channel, self.host, self.port)
+        except TimeoutError:
+            connection.abort("connecting took too long")
+        except OSError as error:
+            connection.abort(error.strerror or str(error))

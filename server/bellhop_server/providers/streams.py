@@ -1,0 +1,149 @@
+"""The table of requests in flight that each engine keeps, because no library tells the end of every stream."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bellhop_server.providers.engine import (
+    LARGEST_REPLY,
+    LAST_STREAM,
+    Closed,
+    Draining,
+    Event,
+    Failed,
+    FailureKind,
+    Headers,
+    Limit,
+    Pong,
+    Reply,
+    Sent,
+)
+
+
+@dataclass(slots=True)
+class _Partial:
+    """An answer whose END_STREAM has not come."""
+
+    status: int
+    headers: Headers
+    chunks: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+class Streams:
+    """Requests in flight on one connection, and the events about them.
+
+    `open` has a stream from `opened` until its final event. `fresh` are the streams of which no byte has left,
+    `leaving` those of which some may have.
+    """
+
+    __slots__ = ("closed", "draining", "events", "fresh", "last", "leaving", "limit", "most", "open")
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.limit = 0
+        self.last = LAST_STREAM
+        self.draining = False
+        self.closed = False
+        self.open: dict[int, _Partial | None] = {}
+        self.fresh: list[int] = []
+        self.leaving: list[int] = []
+        self.events: list[Event] = []
+
+    def take_events(self) -> list[Event]:
+        """The events since the last call."""
+        events = self.events
+        self.events = []
+        return events
+
+    def free(self) -> int:
+        """How many streams may be opened now; negative where the limit has fallen below what is in flight."""
+        return 0 if self.draining else self.limit - len(self.open)
+
+    def set_limit(self, allowed: int) -> None:
+        """The peer's SETTINGS_MAX_CONCURRENT_STREAMS."""
+        limit = min(allowed, self.most)
+        if limit != self.limit:
+            self.limit = limit
+            self.events.append(Limit(limit))
+
+    def opened(self, stream: int) -> None:
+        """A request was queued."""
+        self.open[stream] = None
+        self.fresh.append(stream)
+        # The next identifier, two higher, must exist too.
+        if stream + 2 > LAST_STREAM:
+            self.drain(LAST_STREAM, 0, b"stream identifiers used up")
+
+    def leave(self) -> None:
+        """Some bytes were given out, perhaps of every stream queued before."""
+        if self.fresh:
+            self.leaving += self.fresh
+            self.fresh.clear()
+
+    def sent(self, streams: list[int]) -> None:
+        """These streams have left whole."""
+        self.events.append(Sent(streams))
+        self.leaving = [] if len(streams) == len(self.leaving) else [s for s in self.leaving if s not in streams]
+
+    def headers(self, stream: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """The final header block of an answer that goes on; `:status` is its first field."""
+        if stream in self.open:
+            self.open[stream] = _Partial(int(headers[0][1]), headers[1:])
+
+    def reply(self, stream: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """An answer of a header block alone."""
+        if self.open.pop(stream, self) is not self:
+            self.events.append(Reply(stream, int(headers[0][1]), headers[1:], b""))
+
+    def data(self, stream: int, data: bytes) -> bool:
+        """A piece of an answer's body. False: the body was cut, the stream is finished here and is to be reset."""
+        partial = self.open.get(stream)
+        if partial is None:
+            return True
+        partial.chunks.append(data)
+        partial.size += len(data)
+        if partial.size <= LARGEST_REPLY:
+            return True
+        self.ended(stream)
+        return False
+
+    def ended(self, stream: int) -> None:
+        """END_STREAM came behind a body or trailers."""
+        partial = self.open.pop(stream, None)
+        if partial is not None:
+            body = b"".join(partial.chunks)[:LARGEST_REPLY]
+            self.events.append(Reply(stream, partial.status, partial.headers, body))
+
+    def fail(self, stream: int, kind: FailureKind, reason: str, code: int | None = None) -> None:
+        """The stream ended without a whole answer."""
+        if self.open.pop(stream, self) is not self:
+            self.events.append(Failed(stream, kind, reason, code))
+
+    def reset(self, stream: int, code: int) -> None:
+        """The peer's RST_STREAM. REFUSED_STREAM alone promises that nothing was processed (RFC 9113 section 8.7)."""
+        if code == 7:
+            self.fail(stream, FailureKind.NOT_SENT, "stream refused", code)
+        else:
+            self.fail(stream, FailureKind.UNKNOWN, "stream reset", code)
+
+    def drain(self, last: int, code: int, debug: bytes) -> None:
+        """No new streams; those above `last` were not processed."""
+        self.last = min(self.last, last)
+        self.draining = True
+        self.events.append(Draining(last, code, debug))
+        for stream in [stream for stream in self.open if stream > last]:
+            self.fail(stream, FailureKind.NOT_SENT, "connection going away", code)
+
+    def pong(self, data: bytes) -> None:
+        """The acknowledgement of a ping."""
+        self.events.append(Pong(data))
+
+    def close(self, code: int | None, reason: str) -> None:
+        """Nothing more will come: fails what is left, by what is known about each."""
+        if self.closed:
+            return
+        self.closed = self.draining = True
+        for stream in list(self.open):
+            never = stream > self.last or stream in self.fresh
+            self.fail(stream, FailureKind.NOT_SENT if never else FailureKind.UNKNOWN, reason, code)
+        self.events.append(Closed(code, reason))
