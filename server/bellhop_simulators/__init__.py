@@ -1,0 +1,32 @@
+"""Push providers on this machine, for the tests of whoever sends pushes.
+
+`ApnsSimulator` speaks Apple's provider API over TLS and HTTP/2, refuses what Apple refuses, plays scripted faults and
+keeps a journal of what it saw. `Simulation` starts all simulators at once, as `bellhop simulate` does. The package
+uses nothing else of Bellhop.
+"""
+
+from bellhop_simulators.apns import ApnsSimulator
+from bellhop_simulators.apns_keys import ApnsKey
+from bellhop_simulators.apns_world import ConcurrencyPolicy
+from bellhop_simulators.clock import Clock, ManualClock, SystemClock
+from bellhop_simulators.faults import Fault, Faults, FaultScriptError
+from bellhop_simulators.journal import Entry, Journal
+from bellhop_simulators.simulation import Simulation, SimulationOptions, run, simulate
+
+__all__ = [
+    "ApnsKey",
+    "ApnsSimulator",
+    "Clock",
+    "ConcurrencyPolicy",
+    "Entry",
+    "Fault",
+    "FaultScriptError",
+    "Faults",
+    "Journal",
+    "ManualClock",
+    "Simulation",
+    "SimulationOptions",
+    "SystemClock",
+    "run",
+    "simulate",
+]

@@ -1,0 +1,237 @@
+"""One environment of a simulated APNs: takes requests from its connections, judges them, answers, keeps the record."""
+
+import asyncio
+import json
+import ssl
+import uuid
+from email.utils import formatdate
+from functools import partial
+
+from bellhop_simulators import apns_rules as rules
+from bellhop_simulators.apns_rules import ACCEPTED, Verdict, refusal
+from bellhop_simulators.apns_world import ApnsWorld
+from bellhop_simulators.connections import ConnectionRecord
+from bellhop_simulators.fault_actions import Goaway, Then
+from bellhop_simulators.faults import Facts
+from bellhop_simulators.header_blocks import Header
+from bellhop_simulators.http2_server import Http2Connection, TurnedAway
+from bellhop_simulators.journal import Entry
+from bellhop_simulators.playback import Answer, play, silence
+from bellhop_simulators.requests import Request
+
+_GENUINE = Then()
+_TLS_SHUTDOWN_TIMEOUT = 1.0
+
+
+class ApnsEndpoint:
+    """A listening port; the handler of all its connections."""
+
+    def __init__(self, environment: str, world: ApnsWorld) -> None:
+        self.port = 0
+        self._environment = environment
+        self._world = world
+        self._open: dict[Http2Connection, ConnectionRecord] = {}
+        self._server: asyncio.Server | None = None
+        self._idle = asyncio.Event()
+
+    async def start(self, host: str, port: int, context: ssl.SSLContext) -> None:
+        """Listen; port 0 takes a free one.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connection, host, port, ssl=context, ssl_shutdown_timeout=_TLS_SHUTDOWN_TIMEOUT
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and drop every connection."""
+        if self._server is not None:
+            self._server.close()
+            for connection in list(self._open):
+                connection.abort()
+            if self._open:
+                self._idle.clear()
+                await self._idle.wait()
+            await self._server.wait_closed()
+
+    def _connection(self) -> Http2Connection:
+        policy = self._world.concurrency
+        return Http2Connection(self, policy.first, policy.enforcement)
+
+    # What a connection tells
+
+    def opened(self, connection: Http2Connection) -> None:
+        """Number it and keep its record."""
+        self._open[connection] = self._world.connections.add(self._environment, self._world.clock.now(), connection)
+
+    def closed(self, connection: Http2Connection) -> None:
+        """Close its record."""
+        self._open.pop(connection).closed = self._world.clock.now()
+        if not self._open:
+            self._idle.set()
+
+    def before_writing(self) -> None:
+        """Let the journal be written before the answers."""
+        self._world.journal.flush()
+
+    def turned_away(self, connection: Http2Connection, request: Request, why: TurnedAway) -> None:
+        """Record it."""
+        self._record(self._open[connection], request, "", accepted=False, status=None, reason=why, fault="")
+
+    def received(self, connection: Http2Connection, request: Request) -> None:
+        """Judge and answer."""
+        world, record = self._world, self._open[connection]
+        record.requests += 1
+        headers = dict(request.headers)
+        repeated = len(headers) != len(request.headers)
+        authorization = headers.get("authorization")
+        topic, push_type = headers.get("apns-topic", ""), headers.get("apns-push-type", "")
+        token = rules.device_token(headers[":path"])
+        app = rules.bundle_id(topic)
+        # Authentication is looked at first, whatever is told in the end, because the connection's limit depends on it.
+        refused = world.provider_tokens.check(record.session, authorization, self._environment)
+        verdict = self._judge(record, request, headers, token, app, refused, repeated=repeated)
+        then, name = _GENUINE, ""
+        if len(world.faults):
+            key_id = world.provider_tokens.key_id(authorization)
+            fault = world.faults.due(
+                Facts(self._environment, record.number, record.requests, token, topic, app, key_id, push_type)
+            )
+            if fault is not None:
+                then, name = fault.then, fault.name
+        accepted = then.accepts(verdict.status == 200, request.stream_id)
+        given = headers.get("apns-id")
+        apns_id = given if given is not None and rules.is_uuid(given) else str(uuid.uuid4()).upper()
+        if accepted:
+            world.devices.deliver(token, app, apns_id, headers.get("apns-expiration"), request.body)
+        if then.status is not None:
+            verdict = self._scripted(then, then.status)
+        silent = silence(then, request.stream_id)
+        status, reason = (None, silent) if silent else (verdict.status, verdict.reason)
+        self._record(record, request, apns_id, accepted=accepted, status=status, reason=reason, fault=name)
+        answer = self._answer(verdict, apns_id, then)
+        answered = partial(self._answered, record, verdict.status)
+        if then is _GENUINE:
+            connection.respond(request.stream_id, answer.status, answer.headers, answer.body)
+            answered()
+            return
+        if then.max_concurrent_streams is not None:
+            self._script_limit(record, then.max_concurrent_streams, then.restore_after)
+        debug = goaway_debug(then.goaway, self._world.clock.now()) if then.goaway else b""
+        play(connection, request.stream_id, answer, then, answered, debug)
+
+    # Inside
+
+    def _judge(
+        self,
+        record: ConnectionRecord,
+        request: Request,
+        headers: dict[str, str],
+        token: str,
+        app: str,
+        unauthenticated: str,
+        *,
+        repeated: bool,
+    ) -> Verdict:
+        reason = rules.judge_head(headers, repeated=repeated)
+        if reason:
+            return refusal(reason)
+        verdict = self._world.devices.judge(token, self._environment, app)
+        if verdict is not ACCEPTED:
+            return verdict
+        reason = unauthenticated
+        if not reason and app not in record.session.topics:
+            reason = "InvalidProviderToken"
+        reason = reason or rules.judge_payload(request, headers.get("apns-push-type"))
+        return refusal(reason) if reason else ACCEPTED
+
+    def _scripted(self, then: Then, status: int) -> Verdict:
+        reason = rules.USUAL_REASON.get(status, "") if then.reason is None else then.reason
+        timestamp = then.timestamp
+        if timestamp is None and (then.age is not None or status == 410):
+            timestamp = int((self._world.clock.now() - (then.age or 0)) * 1000)
+        return Verdict(status, reason, timestamp)
+
+    def _answer(self, verdict: Verdict, apns_id: str, then: Then) -> Answer:
+        headers: list[Header] = [("apns-id", apns_id)]
+        body = b""
+        if verdict.status == 200:
+            if self._environment == "sandbox":
+                headers.append(("apns-unique-id", str(uuid.uuid4())))
+        else:
+            error: dict[str, object] = {"reason": verdict.reason}
+            if verdict.timestamp is not None:
+                error["timestamp"] = verdict.timestamp
+            body = json.dumps(error).encode()
+        if then is not _GENUINE:
+            if then.retry_after is not None:
+                headers.append(("retry-after", str(then.retry_after)))
+            if then.retry_after_date is not None:
+                date = formatdate(self._world.clock.now() + then.retry_after_date, usegmt=True)
+                headers.append(("retry-after", date))
+            headers += ((name.lower(), value) for name, value in then.headers.items())
+            if then.body is not None:
+                body = then.body.encode()
+            if then.body_size is not None:
+                body = b"x" * then.body_size
+        return Answer(verdict.status, headers, body)
+
+    def _answered(self, record: ConnectionRecord, status: int) -> None:
+        if status in (200, 400, 403):
+            record.rejected = status != 200
+        if not record.limit_scripted:
+            policy = self._world.concurrency
+            record.wire.set_limit(policy.limit(authenticated=record.session.authenticated, rejected=record.rejected))
+
+    def _script_limit(self, record: ConnectionRecord, limit: int, restore_after: float | None) -> None:
+        record.limit_scripted = True
+        earlier = record.wire.limit
+        record.wire.set_limit(limit)
+
+        def restore() -> None:
+            record.limit_scripted = False
+            record.wire.set_limit(earlier)
+
+        if restore_after is not None:
+            asyncio.get_running_loop().call_later(restore_after, restore)
+
+    def _record(
+        self,
+        record: ConnectionRecord,
+        request: Request,
+        apns_id: str,
+        *,
+        accepted: bool,
+        status: int | None,
+        reason: str,
+        fault: str,
+    ) -> None:
+        journal = self._world.journal
+        journal.add(
+            Entry(
+                number=journal.total + 1,
+                time=self._world.clock.now(),
+                provider="apns",
+                environment=self._environment,
+                connection=record.number,
+                stream=request.stream_id,
+                header_list=request.headers,
+                raw_body=request.body if request.complete else None,
+                token=rules.device_token(request.header(":path") or ""),
+                topic=request.header("apns-topic") or "",
+                apns_id=apns_id,
+                accepted=accepted,
+                status=status,
+                reason=reason,
+                fault=fault,
+            )
+        )
+
+
+def goaway_debug(goaway: Goaway, now: float) -> bytes:
+    """Debug data as Apple sends it: JSON with the reason and a time in milliseconds; or what the script gives."""
+    if goaway.debug or not goaway.reason:
+        return goaway.debug.encode()
+    return json.dumps({"reason": goaway.reason, "timestamp": int(now * 1000)}).encode()

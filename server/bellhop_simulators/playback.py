@@ -1,0 +1,85 @@
+"""Plays an answer over a connection the way a fault wants it. Knows nothing of any provider."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bellhop_simulators.fault_actions import Goaway, Then
+from bellhop_simulators.frames import MAX_FRAME_SIZE
+from bellhop_simulators.header_blocks import Header
+from bellhop_simulators.http2_server import Http2Connection
+
+GRACE = 0.1
+"""Seconds between a graceful GOAWAY and the one that names the last stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What goes out."""
+
+    status: int
+    headers: list[Header]
+    body: bytes = b""
+
+
+def silence(then: Then, stream_id: int) -> str:
+    """Why the sender gets no answer to the request on `stream_id`; empty if it does."""
+    if then.connection is not None:
+        return {"reset": "CONNECTION_RESET", "close": "CONNECTION_CLOSED"}[then.connection]
+    if then.reset_stream is not None:
+        return "RST_STREAM"
+    if then.goaway is not None and not then.goaway.covers(stream_id):
+        return "GOAWAY"
+    return "NO_ANSWER" if then.no_answer else ""
+
+
+def play(
+    connection: Http2Connection,
+    stream_id: int,
+    answer: Answer,
+    then: Then,
+    answered: Callable[[], None],
+    goaway_debug: bytes,
+) -> None:
+    """Do what `then` says; `answered` is called when the answer has been queued."""
+    if then.goaway is not None:
+        send_goaway(connection, then.goaway, then.goaway.last_stream_id(stream_id), goaway_debug)
+
+    def finish() -> None:
+        if then.connection == "reset":
+            connection.reset()
+        elif then.connection == "close":
+            connection.close()
+        elif then.reset_stream is not None:
+            connection.reset_stream(stream_id, then.reset_stream)
+        elif not then.no_answer:
+            connection.respond(
+                stream_id,
+                answer.status,
+                answer.headers,
+                answer.body,
+                chunk=then.fragment or MAX_FRAME_SIZE,
+                trickle=then.slow_headers,
+            )
+            answered()
+
+    if then.delay:
+        asyncio.get_running_loop().call_later(then.delay, finish)
+    else:
+        finish()
+
+
+def send_goaway(connection: Http2Connection, goaway: Goaway, last_stream_id: int, debug: bytes) -> None:
+    """Send a GOAWAY and, if it says so, see to the end of the connection."""
+    connection.goaway(last_stream_id, goaway.code, debug)
+    if goaway.then == "linger":
+        return
+    if goaway.last_stream != "all":
+        connection.close_when_idle()
+        return
+
+    def finish() -> None:
+        connection.goaway(connection.highest, goaway.code, debug)
+        connection.close_when_idle()
+
+    asyncio.get_running_loop().call_later(GRACE, finish)

@@ -1,0 +1,27 @@
+"""MAX_CONCURRENT_STREAMS of one connection: what was announced, and what may be held against the client."""
+
+from collections import deque
+
+
+class StreamLimit:
+    """The first value counts from the first octet on, as it does at Apple: a client must read SETTINGS before it sends.
+
+    A higher one counts at once, a lower one when the client has acknowledged it (RFC 9113 section 6.5.3).
+    """
+
+    def __init__(self, first: int) -> None:
+        self.announced = first
+        self.enforced = first
+        self._unacknowledged = deque([first])
+
+    def announce(self, value: int) -> None:
+        """A SETTINGS frame with `value` leaves."""
+        self.announced = value
+        self.enforced = max(self.enforced, value)
+        self._unacknowledged.append(value)
+
+    def acknowledged(self) -> None:
+        """The client acknowledged the oldest SETTINGS frame that it had not; a surplus acknowledgement is ignored."""
+        if self._unacknowledged:
+            value = self._unacknowledged.popleft()
+            self.enforced = max(value, *self._unacknowledged) if self._unacknowledged else value
