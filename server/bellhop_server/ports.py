@@ -6,6 +6,7 @@ Every method of a store may raise `ServiceUnavailable` (nothing was written) and
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from bellhop_server.domain import Micros
@@ -95,7 +96,7 @@ class ApplicationStore(Protocol):
         ...
 
     async def settle_device_secret(self, app_id: str, device_id: str, digest: bytes, now: Micros) -> None:
-        """A pending device secret was used for the first time: it is pending no more, the device's others are retired."""
+        """A pending device secret was used: it is pending no more, and the device's others are retired."""
         ...
 
     async def touch_secrets(self, last_use: Mapping[str, Micros]) -> None:
@@ -251,7 +252,7 @@ class MessageStore(Protocol):
         ...
 
     async def read_audience(self, app_id: str, audience: Audience, after: str, limit: int) -> AudiencePage:
-        """The next devices of an audience by keyset, ACTIVE ones only, about `limit`; holds nothing open between calls."""
+        """About `limit` more devices of an audience, ACTIVE ones, by keyset; holds nothing open between calls."""
         ...
 
     async def add_plan(
@@ -268,8 +269,8 @@ class MessageStore(Protocol):
         """Takes due batches that nobody holds, or whose lease ended, by priority and age; one statement."""
         ...
 
-    async def start(self, batch_id: int, lease: str, now: Micros) -> bool:
-        """Notes that the batch is about to be handed over. False: the lease is no longer ours."""
+    async def start(self, batch_id: int, lease: str, now: Micros, lease_until: Micros) -> bool:
+        """Notes that the batch is about to be handed over, and prolongs the lease. False: it is no longer ours."""
         ...
 
     async def release(self, worker: str) -> int:
@@ -326,15 +327,15 @@ class Store(ApplicationStore, DeviceStore, MessageStore, Protocol):
         ...
 
 
-class Subscription(Protocol):
-    """One reader's ear on one message. Close it when done."""
-
-    def recent(self, after_seq: int, limit: int) -> list[tuple[int, Result]] | None:
-        """Results that follow `after_seq` without a gap, from memory; None: ask the store."""
-        ...
+class Listener(Protocol):
+    """An ear that misses nothing between two waits. Close it when done."""
 
     async def wait(self, timeout: float) -> bool:
         """Returns True once something has been announced since the last wait, False after `timeout` seconds."""
+        ...
+
+    def wake(self) -> None:
+        """Makes a wait return, now or the next one."""
         ...
 
     def close(self) -> None:
@@ -342,15 +343,41 @@ class Subscription(Protocol):
         ...
 
 
-class Queue(Protocol):
-    """Wake-ups and announcements between parts of Bellhop. Never truth: may lose anything, leases and polling repair it."""
+class Subscription(Listener, Protocol):
+    """One reader's ear on the results of one message."""
 
-    def announce_work(self) -> None:
-        """Something to plan or to deliver has been committed."""
+    def recent(self, after_seq: int, limit: int) -> list[Result] | None:
+        """The results numbered `after_seq` + 1 and on, without a gap, from memory.
+
+        Empty: nothing beyond `after_seq` has been announced. None: not known here, ask the store.
+        """
         ...
 
-    async def wait_for_work(self, timeout: float) -> bool:
-        """Returns True once work was announced since the last wait, False after `timeout` seconds."""
+    @property
+    def completed(self) -> bool:
+        """Whether it has been announced that the message has all its results."""
+        ...
+
+
+class Work(Enum):
+    """What somebody may have to do."""
+
+    PLAN = "plan"
+    DELIVER = "deliver"
+
+
+class Queue(Protocol):
+    """Wake-ups and announcements between parts of Bellhop.
+
+    Never truth: it may lose anything. Leases and polling repair that.
+    """
+
+    def announce_work(self, work: Work) -> None:
+        """Something to do has been committed."""
+        ...
+
+    def listen(self, work: Work) -> Listener:
+        """Hears that kind of work from now on."""
         ...
 
     def announce_results(self, recorded: Recorded) -> None:

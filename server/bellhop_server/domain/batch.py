@@ -12,16 +12,19 @@ BATCH_SIZE = 500
 class Item:
     """One device of a message as it was planned.
 
-    `user_id` empty: anonymous. `attempts` counts hand-overs, `doubts` those of unknown end; `obstacle` and
-    `obstacle_status` are the last word of the provider that kept it from being final.
+    `target_digest`: the first 16 hexadecimal digits of the digest of its target.
+    `user_id` empty: anonymous. `attempts` counts hand-overs, `doubts` those of unknown end, `unsent` the tries that
+    came to none; `obstacle` and `obstacle_status` are the last word of what kept it from being final.
     """
 
     device_id: str
     user_id: str
     binding_epoch: int
     target_digest: str
+    platform: int
     attempts: int = 0
     doubts: int = 0
+    unsent: int = 0
     obstacle: str = ""
     obstacle_status: int = 0
 

@@ -1,0 +1,63 @@
+"""Token hygiene: dead targets go, live ones stay."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+
+from bellhop_server.domain.delivery import Answer, Verdict
+from bellhop_server.domain.device import Device, Platform
+from bellhop_server.domain.errors import BellhopError
+from bellhop_server.domain.guard import DeletionGuard
+from bellhop_server.ports import DeadTarget, Store
+
+_log = logging.getLogger(__name__)
+
+
+class Hygiene:
+    """Judges what providers say of targets, for each application and network."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._guards: dict[tuple[str, Platform], DeletionGuard[DeadTarget]] = defaultdict(DeletionGuard)
+
+    def note_accepted(self, device: Device) -> None:
+        """A provider took a push for the device."""
+        if device.target_accepted:
+            self._guards[device.app_id, device.target.platform].note(bad=False)
+
+    async def note_dead(self, refusals: Sequence[tuple[Device, Answer]]) -> None:
+        """A provider called these targets dead; retires those of which that is certain enough.
+
+        A 410 says since when: a target that was presented later than that is a new one and stays. It is compared as
+        it was when it was handed over, so an answer that comes late never retires what was registered meanwhile.
+        """
+        proven: dict[str, list[DeadTarget]] = defaultdict(list)
+        for device, answer in refusals:
+            dead = DeadTarget(device.device_id, device.target.digest, device.target_time)
+            if answer.verdict is Verdict.TOKEN_GONE_SINCE:
+                if not answer.invalid_since or device.target_time < answer.invalid_since:
+                    proven[device.app_id].append(dead)
+                continue
+            guard = self._guards[device.app_id, device.target.platform]
+            if device.target_accepted:
+                guard.note(bad=True)
+            guard.hold(dead)
+        for (app_id, platform), guard in self._guards.items():
+            if guard.tripped:
+                _log.warning("so many targets are refused that none is retired", extra=_where(app_id, platform))
+            proven[app_id] += guard.release()
+        for app_id, targets in proven.items():
+            await self._retire(app_id, targets)
+
+    async def _retire(self, app_id: str, targets: list[DeadTarget]) -> None:
+        if not targets:
+            return
+        try:
+            await self._store.retire_targets(app_id, targets)
+        except BellhopError:
+            # The results say what the provider said all the same; the next send meets the same answer.
+            _log.warning("dead targets could not be retired", extra={"app_id": app_id})
+
+
+def _where(app_id: str, platform: Platform) -> dict[str, str]:
+    return {"app_id": app_id, "platform": platform.name}

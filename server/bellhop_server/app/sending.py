@@ -1,0 +1,52 @@
+"""Accepting a send: once, durably, before anybody is told."""
+
+from collections.abc import Callable
+from uuid import uuid4
+
+from bellhop_server.domain.errors import RequestIdReused
+from bellhop_server.domain.fingerprint import fingerprint
+from bellhop_server.domain.message import MessageCounts, Send
+from bellhop_server.ports import Accepted, Clock, Queue, Store, Work
+
+PAGE = 1000
+
+
+class Sending:
+    """Takes sends."""
+
+    def __init__(self, store: Store, queue: Queue, clock: Clock) -> None:
+        self._store = store
+        self._queue = queue
+        self._clock = clock
+
+    async def accept(self, send: Send, validate: Callable[[], None]) -> Accepted:
+        """Commits a send, or finds the message that it already is.
+
+        A repeat is recognised before `validate` is called, so that what was valid once stays a repeat. Raises what
+        `validate` raises, RequestIdReused, MessageNotFound (a repeat of what retention has deleted).
+        """
+        mark = fingerprint(send)
+        key = send.request_id or send.message_id
+        known = await self._store.find_request(send.app_id, key) if key else None
+        if known is not None:
+            first_mark, message_id = known
+            if first_mark != mark:
+                raise RequestIdReused(send.request_id, message_id)
+            return Accepted(await self._store.get_message(send.app_id, message_id), replayed=True)
+        validate()
+        message_id = send.message_id or uuid4().hex
+        accepted = await self._store.accept(send, mark, message_id, self._clock.now())
+        if not accepted.replayed:
+            self._queue.announce_work(Work.PLAN)
+        return accepted
+
+    async def resolve(self, send: Send) -> MessageCounts:
+        """What the audience resolves to at this moment; stores and sends nothing."""
+        devices = missing = 0
+        after: str | None = ""
+        while after is not None:
+            page = await self._store.read_audience(send.app_id, send.audience, after, PAGE)
+            devices += len(page.items)
+            missing += len(page.missing)
+            after = page.after
+        return MessageCounts(device_count=devices, planned=True, not_registered_count=missing)

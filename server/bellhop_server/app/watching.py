@@ -1,0 +1,104 @@
+"""Streams: a view of what is committed, from any cursor on, at any reader's pace."""
+
+from collections.abc import AsyncIterator
+
+from bellhop_server.domain.errors import MessageNotFound, StreamInterrupted, Unavailable
+from bellhop_server.domain.event import AcceptedEvent, Event, ProgressEvent, ResultsEvent, SummaryEvent
+from bellhop_server.domain.message import Message, MessageCounts, MessageState, Outcome, Result, ResultFilter
+from bellhop_server.ports import Clock, Queue, ResultQuery, Store, Subscription
+
+PAGE = 200
+# Readers are promised a sign of life at least every 15 seconds; a reader that hides results sees the numbers move.
+QUIET = 10.0
+HIDDEN = 1.0
+
+
+class Watching:
+    """Opens streams on messages, and ends them all when the server goes down."""
+
+    def __init__(self, store: Store, queue: Queue, clock: Clock) -> None:
+        self._store = store
+        self._queue = queue
+        self._clock = clock
+        self._open: set[Subscription] = set()
+        self._closing = False
+
+    def interrupt(self) -> None:
+        """Ends every open stream with StreamInterrupted, and each that is opened from now on."""
+        self._closing = True
+        for subscription in self._open:
+            subscription.wake()
+
+    async def watch(
+        self, message: Message, after_seq: int, result_filter: ResultFilter, *, replayed: bool = False
+    ) -> AsyncIterator[Event]:
+        """Events of a message beyond `after_seq`: accepted, results and progress as they come, summary.
+
+        Holds one page in memory. Raises StreamInterrupted when the server goes down or the store is away.
+        """
+        subscription = self._queue.subscribe(message.ref)
+        self._open.add(subscription)
+        try:
+            yield AcceptedEvent(after_seq, message, replayed)
+            async for event in self._follow(subscription, message, after_seq, result_filter):
+                yield event
+        except (Unavailable, MessageNotFound):
+            raise StreamInterrupted(message.message_id, "") from None
+        finally:
+            self._open.discard(subscription)
+            subscription.close()
+
+    async def _follow(
+        self, subscription: Subscription, message: Message, seq: int, result_filter: ResultFilter
+    ) -> AsyncIterator[Event]:
+        told = self._clock.monotonic()
+        hidden = False
+        while True:
+            if self._closing:
+                raise StreamInterrupted(message.message_id, "")
+            page = subscription.recent(seq, PAGE)
+            caught_up = page is not None
+            if page is None:
+                page = [result for _, result in await self._store.list_results(ResultQuery(message.ref), seq, PAGE)]
+            if page:
+                seq += len(page)
+                shown = _shown(page, result_filter)
+                hidden = hidden or len(shown) < len(page)
+                if shown:
+                    told = self._clock.monotonic()
+                    yield ResultsEvent(seq, shown)
+                elif self._clock.monotonic() - told >= HIDDEN:
+                    told, hidden = self._clock.monotonic(), False
+                    yield ProgressEvent(seq, await self._counts(message))
+                continue
+            if subscription.completed or not caught_up:
+                summary = await self._summary(message, seq)
+                if summary is not None:
+                    yield summary
+                    return
+            quiet = (HIDDEN if hidden else QUIET) - (self._clock.monotonic() - told)
+            if quiet <= 0 or not await subscription.wait(quiet):
+                told, hidden = self._clock.monotonic(), False
+                yield ProgressEvent(seq, await self._counts(message))
+
+    async def _summary(self, message: Message, seq: int) -> SummaryEvent | None:
+        """The end, if the message has come to it and everything before it has been read."""
+        now = await self._store.get_message_by_ref(message.ref)
+        if now.state not in (MessageState.COMPLETED, MessageState.CANCELLED):
+            return None
+        if await self._store.last_seq(message.ref) != seq:
+            return None
+        return SummaryEvent(seq, now, await self._counts(message))
+
+    async def _counts(self, message: Message) -> MessageCounts:
+        return (await self._store.counts([message.ref]))[message.ref]
+
+
+def _shown(page: list[Result], result_filter: ResultFilter) -> list[Result]:
+    match result_filter:
+        case ResultFilter.ALL:
+            return page
+        case ResultFilter.FAILURES:
+            return [result for result in page if result.outcome is not Outcome.ACCEPTED]
+        case ResultFilter.NONE:
+            return []

@@ -1,0 +1,119 @@
+"""What a provider's answer means for one device: final, or again after a while.
+
+Delays follow what the providers ask for: APNs and FCM answer 5xx and throttling with "later, and ever later"; a request
+that surely was not taken may go again at once.
+"""
+
+from dataclasses import dataclass
+
+from bellhop_server.domain import MINUTE, SECOND, Micros
+from bellhop_server.domain.batch import Item
+from bellhop_server.domain.delivery import Answer, Verdict
+from bellhop_server.domain.message import Message, Outcome, ResendPolicy
+
+# A message with ttl 0 is now or never; "now" leaves room for planning a large audience and for requests that were
+# surely not taken, and no more.
+NOW: Micros = MINUTE
+
+MAX_NOT_SENT = 10
+MAX_RESENDS_IN_DOUBT = 2
+MAX_ATTEMPTS = 100
+
+_FINAL = {
+    Verdict.ACCEPTED: Outcome.ACCEPTED,
+    Verdict.TOKEN_INVALID: Outcome.TOKEN_INVALID,
+    Verdict.TOKEN_GONE_SINCE: Outcome.TOKEN_INVALID,
+    Verdict.TOKEN_MISMATCH: Outcome.TOKEN_MISMATCH,
+    Verdict.PAYLOAD_INVALID: Outcome.PAYLOAD_INVALID,
+    Verdict.PAYLOAD_TOO_LARGE: Outcome.PAYLOAD_TOO_LARGE,
+    Verdict.CREDENTIALS_INVALID: Outcome.CREDENTIALS_INVALID,
+    Verdict.CONFIG_ERROR: Outcome.CONFIG_ERROR,
+    Verdict.NOT_CONFIGURED: Outcome.NOT_CONFIGURED,
+    Verdict.ENDPOINT_BLOCKED: Outcome.ENDPOINT_BLOCKED,
+    Verdict.ADAPTER_BUG: Outcome.INTERNAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Delays in seconds: the first, how it grows, where it stops growing."""
+
+    first: float
+    factor: float
+    cap: float
+
+    def delay(self, tries: int) -> float:
+        """Seconds to wait after the `tries`-th failure, counted from 1."""
+        return min(self.cap, self.first * self.factor ** min(tries - 1, 32))
+
+
+NOT_SENT = Schedule(0.1, 2, 5)
+PROVIDER_UNAVAILABLE = Schedule(10, 4, 900)
+THROTTLED_TARGET = Schedule(60, 2, 1800)
+THROTTLED_SENDER = Schedule(60, 2, 3600)
+
+
+def now_or_never(message: Message) -> bool:
+    """Whether the sender gave ttl 0: one attempt, and again only what was surely not taken."""
+    return message.options.ttl == 0
+
+
+def last_call(message: Message) -> Micros:
+    """Until when the message may be handed over at all."""
+    return message.accept_time + NOW if now_or_never(message) else message.expire_time
+
+
+def may_resend(message: Message, doubts: int) -> bool:
+    """Whether a push that may have left may go again, after that many doubtful hand-overs."""
+    if now_or_never(message) or doubts > MAX_RESENDS_IN_DOUBT:
+        return False
+    if message.options.resend is ResendPolicy.IF_REPLACEABLE:
+        return replaceable(message)
+    return message.options.resend is ResendPolicy.ALWAYS
+
+
+def replaceable(message: Message) -> bool:
+    """Whether a second push replaces the first on the screen."""
+    apns = message.notification.apns
+    key = apns.collapse_key if apns is not None and apns.collapse_key is not None else None
+    return bool(message.notification.collapse_key if key is None else key)
+
+
+def decide(item: Item, answer: Answer, message: Message, now: Micros) -> Outcome | float:
+    """The final outcome, or the seconds after which the item is tried again. Counts the answer into `item`."""
+    verdict = answer.verdict
+    if verdict is Verdict.NOT_SENT:
+        item.unsent += 1
+    else:
+        item.attempts += 1
+    final = _FINAL.get(verdict)
+    if final is not None:
+        return final
+    item.obstacle, item.obstacle_status = answer.reason, answer.status
+    if verdict is Verdict.UNKNOWN:
+        item.doubts += 1
+        if not may_resend(message, item.doubts):
+            return Outcome.UNKNOWN
+    elif verdict is not Verdict.NOT_SENT and now_or_never(message):
+        return Outcome.EXPIRED
+    if item.attempts >= MAX_ATTEMPTS:
+        return Outcome.GAVE_UP
+    delay = max(_delay(verdict, item), answer.retry_after or 0.0)
+    if now + int(delay * SECOND) >= last_call(message):
+        return Outcome.UNKNOWN if verdict is Verdict.UNKNOWN else Outcome.EXPIRED
+    return delay
+
+
+def _delay(verdict: Verdict, item: Item) -> float:
+    match verdict:
+        case Verdict.NOT_SENT if item.unsent <= MAX_NOT_SENT:
+            return NOT_SENT.delay(item.unsent)
+        case Verdict.NOT_SENT:
+            # Nobody could be reached for a while: the provider is away, and it is asked as rarely as then.
+            return PROVIDER_UNAVAILABLE.delay(item.unsent - MAX_NOT_SENT)
+        case Verdict.THROTTLED_TARGET:
+            return THROTTLED_TARGET.delay(item.attempts)
+        case Verdict.THROTTLED_SENDER:
+            return THROTTLED_SENDER.delay(item.attempts)
+        case _:
+            return PROVIDER_UNAVAILABLE.delay(item.attempts)
