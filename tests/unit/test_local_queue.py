@@ -1,0 +1,99 @@
+"""Announcements within one process."""
+
+from bellhop_server.domain.batch import Recorded
+from bellhop_server.domain.message import Outcome, Result
+from bellhop_server.ports import Work
+from bellhop_server.queue.local import MAX_RECENT, LocalQueue
+
+
+def results(count: int, start: int = 1) -> list[Result]:
+    return [Result(f"d{n}", "", 1, Outcome.ACCEPTED, "", 200, "", 1, n, 0) for n in range(start, start + count)]
+
+
+def recorded(first: int, count: int, completed: bool = False) -> Recorded:
+    return Recorded(7, first, results(count, first), completed)
+
+
+async def test_a_listener_hears_what_came_between_two_waits() -> None:
+    queue = LocalQueue()
+    planner, worker = queue.listen(Work.PLAN), queue.listen(Work.DELIVER)
+
+    queue.announce_work(Work.PLAN)
+    queue.announce_work(Work.PLAN)
+
+    assert await planner.wait(0)
+    assert not await planner.wait(0)
+    assert not await worker.wait(0)
+
+
+async def test_a_closed_listener_hears_nothing() -> None:
+    queue = LocalQueue()
+    listener = queue.listen(Work.PLAN)
+    listener.close()
+
+    queue.announce_work(Work.PLAN)
+
+    assert not await listener.wait(0)
+
+
+async def test_a_reader_that_keeps_up_reads_from_memory() -> None:
+    queue = LocalQueue()
+    reader = queue.subscribe(7)
+
+    assert reader.recent(0, 10) is None
+
+    queue.announce_results(recorded(1, 3))
+    queue.announce_results(recorded(4, 2, completed=True))
+
+    assert await reader.wait(0)
+    assert reader.recent(0, 10) == results(5)
+    assert reader.recent(2, 2) == results(2, 3)
+    assert reader.recent(5, 10) == []
+    assert reader.completed
+
+
+async def test_a_gap_sends_the_reader_to_the_store() -> None:
+    queue = LocalQueue()
+    reader = queue.subscribe(7)
+    queue.announce_results(recorded(1, 3))
+    queue.announce_results(recorded(6, 2))
+
+    assert reader.recent(3, 10) is None
+    assert reader.recent(5, 10) == results(2, 6)
+
+
+async def test_a_slow_reader_costs_no_more_than_the_limit() -> None:
+    queue = LocalQueue()
+    reader = queue.subscribe(7)
+    for first in range(1, 3 * MAX_RECENT, 500):
+        queue.announce_results(recorded(first, 500))
+
+    assert reader.recent(0, 10) is None
+    assert len(reader.recent(2 * MAX_RECENT + 500, 10 * MAX_RECENT) or []) <= MAX_RECENT
+
+
+async def test_other_messages_are_not_heard_and_nothing_is_kept_for_nobody() -> None:
+    queue = LocalQueue()
+    reader = queue.subscribe(8)
+    queue.announce_results(recorded(1, 3))
+
+    assert not await reader.wait(0)
+
+    reader.close()
+    queue.announce_results(Recorded(8, 1, results(1), False))
+    again = queue.subscribe(8)
+
+    assert again.recent(0, 10) is None
+
+
+async def test_two_readers_share_what_is_kept() -> None:
+    queue = LocalQueue()
+    early = queue.subscribe(7)
+    queue.announce_results(recorded(1, 3))
+    late = queue.subscribe(7)
+
+    assert late.recent(1, 10) == results(2, 2)
+
+    early.close()
+
+    assert late.recent(1, 10) == results(2, 2)

@@ -1,0 +1,193 @@
+"""What an answer means for one device: final, or again after a while (P7, P9)."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bellhop_server.domain import DAY, HOUR, MINUTE, SECOND
+from bellhop_server.domain.batch import Item
+from bellhop_server.domain.delivery import Answer, Verdict
+from bellhop_server.domain.message import (
+    Audience,
+    AudienceKind,
+    Message,
+    MessageState,
+    Outcome,
+    ResendPolicy,
+    SendOptions,
+)
+from bellhop_server.domain.notification import ApnsOverride, Notification
+from bellhop_server.domain.retry import (
+    MAX_ATTEMPTS,
+    MAX_NOT_SENT,
+    decide,
+    last_call,
+    may_resend,
+    replaceable,
+)
+
+NOW = 1_800_000_000 * SECOND
+
+
+def message(*, ttl: int = DAY, resend: ResendPolicy = ResendPolicy.IF_REPLACEABLE, collapse_key: str = "") -> Message:
+    return Message(
+        ref=1,
+        app_id="shop",
+        message_id="m1",
+        request_id="",
+        state=MessageState.SENDING,
+        accept_time=NOW,
+        expire_time=NOW + ttl,
+        complete_time=None,
+        audience=Audience(AudienceKind.EVERYONE),
+        notification=Notification(title="Hello", collapse_key=collapse_key),
+        options=SendOptions(ttl=ttl, resend=resend),
+    )
+
+
+def item() -> Item:
+    return Item("d1", "anna", 7, "00" * 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [
+        (Verdict.ACCEPTED, Outcome.ACCEPTED),
+        (Verdict.TOKEN_INVALID, Outcome.TOKEN_INVALID),
+        (Verdict.TOKEN_GONE_SINCE, Outcome.TOKEN_INVALID),
+        (Verdict.TOKEN_MISMATCH, Outcome.TOKEN_MISMATCH),
+        (Verdict.PAYLOAD_INVALID, Outcome.PAYLOAD_INVALID),
+        (Verdict.PAYLOAD_TOO_LARGE, Outcome.PAYLOAD_TOO_LARGE),
+        (Verdict.CREDENTIALS_INVALID, Outcome.CREDENTIALS_INVALID),
+        (Verdict.CONFIG_ERROR, Outcome.CONFIG_ERROR),
+        (Verdict.NOT_CONFIGURED, Outcome.NOT_CONFIGURED),
+        (Verdict.ENDPOINT_BLOCKED, Outcome.ENDPOINT_BLOCKED),
+        (Verdict.ADAPTER_BUG, Outcome.INTERNAL),
+    ],
+)
+def test_a_final_verdict_is_final_at_once(verdict: Verdict, outcome: Outcome) -> None:
+    assert decide(item(), Answer(verdict), message(), NOW) is outcome
+
+
+@pytest.mark.parametrize(
+    ("verdict", "delays"),
+    [
+        (Verdict.NOT_SENT, [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5, 5, 10, 40, 160, 640, 900, 900]),
+        (Verdict.PROVIDER_UNAVAILABLE, [10, 40, 160, 640, 900, 900]),
+        (Verdict.THROTTLED_TARGET, [60, 120, 240, 480, 960, 1800, 1800]),
+        (Verdict.THROTTLED_SENDER, [60, 120, 240, 480, 960, 1920, 3600, 3600]),
+    ],
+)
+def test_delays_grow_to_a_cap(verdict: Verdict, delays: list[float]) -> None:
+    tried = item()
+
+    assert [decide(tried, Answer(verdict), message(ttl=28 * DAY), NOW) for _ in delays] == pytest.approx(delays)
+
+
+def test_the_provider_may_ask_for_longer_but_not_for_less() -> None:
+    assert decide(item(), Answer(Verdict.THROTTLED_SENDER, retry_after=300.0), message(), NOW) == 300.0
+    assert decide(item(), Answer(Verdict.THROTTLED_SENDER, retry_after=1.0), message(), NOW) == 60.0
+
+
+def test_only_hand_overs_count_as_attempts() -> None:
+    tried = item()
+    for _ in range(3):
+        decide(tried, Answer(Verdict.NOT_SENT), message(), NOW)
+    decide(tried, Answer(Verdict.PROVIDER_UNAVAILABLE), message(), NOW)
+
+    assert (tried.attempts, tried.unsent) == (1, 3)
+
+
+def test_what_comes_too_late_is_expired_and_keeps_the_last_obstacle() -> None:
+    tried = item()
+    answer = Answer(Verdict.PROVIDER_UNAVAILABLE, 503, "ServiceUnavailable")
+
+    assert decide(tried, answer, message(ttl=9 * SECOND), NOW) is Outcome.EXPIRED
+    assert (tried.obstacle, tried.obstacle_status) == ("ServiceUnavailable", 503)
+
+
+def test_attempts_end_at_the_limit() -> None:
+    tried = replace(item(), attempts=MAX_ATTEMPTS - 1)
+
+    assert decide(tried, Answer(Verdict.THROTTLED_TARGET), message(ttl=28 * DAY), NOW) is Outcome.GAVE_UP
+
+
+def test_ttl_0_is_one_attempt_and_again_only_what_was_surely_not_taken() -> None:
+    now_or_never = message(ttl=0)
+
+    assert last_call(now_or_never) == NOW + MINUTE
+    assert decide(item(), Answer(Verdict.NOT_SENT), now_or_never, NOW) == pytest.approx(0.1)
+    assert decide(item(), Answer(Verdict.PROVIDER_UNAVAILABLE), now_or_never, NOW) is Outcome.EXPIRED
+    assert decide(item(), Answer(Verdict.UNKNOWN), now_or_never, NOW) is Outcome.UNKNOWN
+    assert not may_resend(message(ttl=0, resend=ResendPolicy.ALWAYS), 1)
+
+
+@pytest.mark.parametrize(
+    ("resend", "collapse_key", "again"),
+    [
+        (ResendPolicy.NEVER, "", False),
+        (ResendPolicy.NEVER, "order", False),
+        (ResendPolicy.IF_REPLACEABLE, "", False),
+        (ResendPolicy.IF_REPLACEABLE, "order", True),
+        (ResendPolicy.ALWAYS, "", True),
+    ],
+)
+def test_doubt_follows_the_policy(resend: ResendPolicy, collapse_key: str, again: bool) -> None:
+    decided = decide(item(), Answer(Verdict.UNKNOWN), message(resend=resend, collapse_key=collapse_key), NOW)
+
+    assert decided == (10 if again else Outcome.UNKNOWN)
+
+
+def test_doubt_is_resent_twice_at_most() -> None:
+    tried = item()
+    always = message(resend=ResendPolicy.ALWAYS)
+
+    decided = [decide(tried, Answer(Verdict.UNKNOWN), always, NOW) for _ in range(3)]
+
+    assert decided == [10, 40, Outcome.UNKNOWN]
+
+
+def test_doubt_that_can_not_be_resent_in_time_stays_unknown() -> None:
+    short = message(ttl=SECOND, resend=ResendPolicy.ALWAYS)
+
+    assert decide(item(), Answer(Verdict.UNKNOWN), short, NOW) is Outcome.UNKNOWN
+
+
+def test_the_override_decides_whether_a_push_replaces_another() -> None:
+    neutral = message(collapse_key="order")
+    cleared = replace(neutral, notification=replace(neutral.notification, apns=ApnsOverride(collapse_key="")))
+    added = replace(message(), notification=Notification(apns=ApnsOverride(collapse_key="order")))
+
+    assert [replaceable(each) for each in (neutral, cleared, added, message())] == [True, False, True, False]
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                Verdict.NOT_SENT,
+                Verdict.UNKNOWN,
+                Verdict.PROVIDER_UNAVAILABLE,
+                Verdict.THROTTLED_SENDER,
+                Verdict.THROTTLED_TARGET,
+            ]
+        ),
+        min_size=400,
+        max_size=400,
+    ),
+    st.integers(0, 2 * HOUR),
+)
+def test_every_item_comes_to_an_end_before_its_last_call(verdicts: list[Verdict], ttl: int) -> None:
+    tried, now = item(), NOW
+    sent = message(ttl=ttl, resend=ResendPolicy.ALWAYS)
+    for verdict in verdicts:
+        decided = decide(tried, Answer(verdict), sent, now)
+        if isinstance(decided, Outcome):
+            assert decided in (Outcome.EXPIRED, Outcome.UNKNOWN, Outcome.GAVE_UP)
+            assert tried.doubts <= 3
+            return
+        now += int(decided * SECOND)
+        assert now < last_call(sent)
+    assert tried.unsent > MAX_NOT_SENT
