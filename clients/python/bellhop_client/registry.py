@@ -1,0 +1,144 @@
+"""The calls of bellhop.v1.PushRegistry. What the arguments mean and which errors come is said in the contract."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bellhop.v1 import push_registry_pb2 as pb
+from bellhop.v1.device_pb2 import ApnsTarget, Device, DeviceState, Platform
+from bellhop.v1.push_registry_pb2_grpc import PushRegistryStub
+from bellhop_client.connection import Connection
+
+if TYPE_CHECKING:
+    from bellhop.v1.push_registry_pb2_grpc import PushRegistryAsyncStub
+
+
+class RegistryCalls(Connection):
+    """Which device is whose. Each method raises BellhopError."""
+
+    @cached_property
+    def _registry(self) -> "PushRegistryAsyncStub":
+        return PushRegistryStub(self._channel)
+
+    async def register_device(
+        self,
+        *,
+        user_id: str,
+        device_id: str = "",
+        apns: ApnsTarget | None = None,
+        locale: str = "",
+        time_zone: str = "",
+        app_version: str = "",
+        attributes: Mapping[str, str] | None = None,
+    ) -> pb.RegisterDeviceResponse:
+        """Binds a device to a user: the login."""
+        request = pb.RegisterDeviceRequest(
+            user_id=user_id,
+            device_id=device_id,
+            apns=apns,
+            locale=locale,
+            time_zone=time_zone,
+            app_version=app_version,
+            attributes=attributes,
+        )
+        return await self._call(self._registry.RegisterDevice, request)
+
+    async def register_anonymous_device(
+        self,
+        *,
+        device_id: str = "",
+        apns: ApnsTarget | None = None,
+        locale: str = "",
+        time_zone: str = "",
+        app_version: str = "",
+        attributes: Mapping[str, str] | None = None,
+    ) -> pb.RegisterAnonymousDeviceResponse:
+        """Registers a device without a user, or unbinds it and keeps it."""
+        request = pb.RegisterAnonymousDeviceRequest(
+            device_id=device_id,
+            apns=apns,
+            locale=locale,
+            time_zone=time_zone,
+            app_version=app_version,
+            attributes=attributes,
+        )
+        return await self._call(self._registry.RegisterAnonymousDevice, request)
+
+    async def unregister_device(self, *, device_id: str) -> pb.UnregisterDeviceResponse:
+        """Takes a device out: the logout."""
+        return await self._call(self._registry.UnregisterDevice, pb.UnregisterDeviceRequest(device_id=device_id))
+
+    async def unregister_user(self, *, user_id: str) -> pb.UnregisterUserResponse:
+        """Takes out every device of a user."""
+        return await self._call(self._registry.UnregisterUser, pb.UnregisterUserRequest(user_id=user_id))
+
+    async def update_device(
+        self,
+        *,
+        device_id: str,
+        apns: ApnsTarget | None = None,
+        locale: str | None = None,
+        time_zone: str | None = None,
+        app_version: str | None = None,
+        set_attributes: Mapping[str, str] | None = None,
+        remove_attributes: Iterable[str] = (),
+    ) -> pb.UpdateDeviceResponse:
+        """Changes what is not None; an empty text is forgotten."""
+        request = pb.UpdateDeviceRequest(
+            device_id=device_id,
+            apns=apns,
+            locale=locale,
+            time_zone=time_zone,
+            app_version=app_version,
+            set_attributes=set_attributes,
+            remove_attributes=remove_attributes,
+        )
+        return await self._call(self._registry.UpdateDevice, request)
+
+    async def get_device(self, *, device_id: str) -> pb.GetDeviceResponse:
+        """Returns one device."""
+        return await self._call(self._registry.GetDevice, pb.GetDeviceRequest(device_id=device_id))
+
+    async def list_devices(
+        self,
+        *,
+        page_size: int = 0,
+        page_token: str = "",
+        user_id: str = "",
+        platforms: Iterable[Platform.ValueType] = (),
+        anonymous: bool | None = None,
+        states: Iterable[DeviceState.ValueType] = (),
+        return_total_size: bool = False,
+    ) -> pb.ListDevicesResponse:
+        """One page of devices; `devices` walks over all of them."""
+        request = pb.ListDevicesRequest(
+            page_size=page_size,
+            page_token=page_token,
+            user_id=user_id,
+            platforms=platforms,
+            anonymous=anonymous,
+            states=states,
+            return_total_size=return_total_size,
+        )
+        return await self._call(self._registry.ListDevices, request)
+
+    async def devices(
+        self,
+        *,
+        user_id: str = "",
+        platforms: Iterable[Platform.ValueType] = (),
+        anonymous: bool | None = None,
+        states: Iterable[DeviceState.ValueType] = (),
+        page_size: int = 0,
+    ) -> AsyncIterator[Device]:
+        """All devices that the filters match, page by page."""
+        request = pb.ListDevicesRequest(
+            page_size=page_size, user_id=user_id, platforms=platforms, anonymous=anonymous, states=states
+        )
+        async for page in self._pages(self._registry.ListDevices, request):
+            for device in page.devices:
+                yield device
+
+    async def check_credential(self) -> pb.CheckCredentialResponse:
+        """Says what the credentials of this client are."""
+        return await self._call(self._registry.CheckCredential, pb.CheckCredentialRequest())
