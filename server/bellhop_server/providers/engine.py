@@ -10,14 +10,13 @@ says that the peer did not process the request (RFC 9113 section 8.7).
 """
 
 import functools
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-import structlog
-
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Header fields in order, pseudo-header fields first, names in lower case."""
@@ -175,9 +174,9 @@ def choose(name: str | None = None) -> EngineFactory:
             if name is not None:
                 raise
         else:
-            _log.info("http2_engine", engine="ngh2")
+            _log.info("HTTP/2 by ngh2")
             return Ngh2Engine
     from bellhop_server.providers.engine_h2 import H2Engine
 
-    _log.info("http2_engine", engine="h2")
+    _log.info("HTTP/2 by h2, which is slow")
     return H2Engine

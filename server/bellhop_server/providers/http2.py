@@ -6,11 +6,10 @@ together with the connection.
 """
 
 import asyncio
+import logging
 import math
 import ssl
 from collections.abc import Callable, Sequence
-
-import structlog
 
 from bellhop_server.providers.backlog import Backlog, Failure, Work
 from bellhop_server.providers.channel import Channel
@@ -29,7 +28,7 @@ from bellhop_server.providers.engine import (
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.turns import Turns
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 # About a hundred answers. Larger slices hold the event loop longer and are slower in all.
 _SLICE = 4096
@@ -233,7 +232,7 @@ class Connection:
                     self._end_by = math.inf
                     self._changed(self)
             elif isinstance(event, Draining):
-                _log.info("http2_goaway", code=event.code, debug=event.debug[:200].decode(errors="replace"))
+                _log.info("the peer goes away, code %d %r", event.code, event.debug[:200])
                 self._drain("connection going away")
             elif isinstance(event, Closed):
                 self._drain(event.reason)

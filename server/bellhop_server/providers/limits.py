@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from bellhop_server.domain.delivery import ANSWER
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -13,7 +15,7 @@ class Limits:
     """Requests in flight on one connection, whatever the peer allows."""
     setup: float = 20.0
     """For the TCP connection, and again for TLS and the peer's first SETTINGS."""
-    answer: float = 30.0
+    answer: float = ANSWER
     """From a request's submission to its whole answer."""
     ping_idle: float = 60.0
     """Silence before a PING, with nothing in flight; with requests in flight it is `ping_answer`."""

@@ -14,12 +14,11 @@ written) goes to another connection by itself, before its batch's deadline; ever
 """
 
 import asyncio
+import logging
 import random
 import ssl
 import time
 from collections.abc import Callable
-
-import structlog
 
 from bellhop_server.providers.backlog import Backlog, Batch
 from bellhop_server.providers.engine import EngineFactory, choose
@@ -27,7 +26,7 @@ from bellhop_server.providers.http2 import Connection
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.turns import Turns
 
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Pool:
@@ -129,7 +128,7 @@ class Pool:
                 self._failed(connection)
             if not self._connections:
                 self._empty.set()
-            _log.info("http2_connection_over", host=self.host, reason=connection.reason)
+            _log.info("connection to %s over: %s", self.host, connection.reason)
         self._grow()
 
     def _failed(self, connection: Connection) -> None:
