@@ -44,7 +44,7 @@ class Schedule:
 
     def delay(self, tries: int) -> float:
         """Seconds to wait after the `tries`-th failure, counted from 1."""
-        return min(self.cap, self.first * self.factor ** min(tries - 1, 32))
+        return float(min(self.cap, self.first * self.factor ** min(tries - 1, 32)))
 
 
 NOT_SENT = Schedule(0.1, 2, 5)
