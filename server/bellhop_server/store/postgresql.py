@@ -143,9 +143,9 @@ class PostgresqlDatabase:
             attempt += 1
 
 
-async def connect(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
-    """Connects for the work of the store. Raises DatabaseRefused, and what asyncpg raises."""
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, command_timeout=COMMAND_TIMEOUT)
+async def connect(dsn: str, command_timeout: float | None = COMMAND_TIMEOUT) -> Any:
+    """A connection of asyncpg's for the work of the store. Raises DatabaseRefused, and what asyncpg raises."""
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, command_timeout=command_timeout)
     try:
         found = await connection.fetchrow(_SET_UP)
         if found["standby"]:

@@ -1,8 +1,8 @@
 """The tables. The same on SQLite and PostgreSQL; `migrations/` makes them, a test holds the two together.
 
 Times are BIGINT microseconds since the epoch, UTC. Enums are SMALLINT with the numbers of the contract. Secrets are
-digests, credentials sealed. Everything that belongs to an application begins its key with `app_id`, except what hangs on a
-message, which begins with `message_ref`: a number of ours that is never shown.
+digests, credentials sealed. Everything that belongs to an application begins its key with `app_id`, except what hangs
+on a message, which begins with `message_ref`: a number of ours that is never shown.
 """
 
 from sqlalchemy import (
@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    true,
 )
 
 metadata = MetaData(
@@ -47,7 +48,9 @@ applications = Table(
 
 # Client, app and device secrets together, so that one look-up by digest finds whatever a caller presents. A device's
 # secret may have been another device's before (a token that moved with its proof), hence the key. `retire_time`: when a
-# device secret was replaced or its device went. `pending`: a device secret not used yet; its first use retires the others.
+# device secret was replaced or its device went; in the latter case `expire_time` is until when UnregisterDevice alone
+# still takes it. `pending`: a device secret not used yet; its first use retires the others. Retired ones pile up and are
+# hardly ever looked at, hence `retire_time` in the index.
 secrets = Table(
     "secrets",
     metadata,
@@ -63,7 +66,15 @@ secrets = Table(
     Column("retire_time", Time),
     Column("pending", Boolean, nullable=False),
     PrimaryKeyConstraint("digest", "app_id", "device_id"),
-    Index(None, "app_id", "device_id"),
+    Index(None, "app_id", "device_id", "retire_time"),
+)
+
+# Client and app secrets by their id; devices' secrets have none.
+Index(
+    "ix_secrets_secret_id",
+    secrets.c.secret_id,
+    sqlite_where=secrets.c.secret_id != "",
+    postgresql_where=secrets.c.secret_id != "",
 )
 
 credentials = Table(
@@ -75,10 +86,19 @@ credentials = Table(
     Column("version", BigInteger, nullable=False),
     Column("sealed", LargeBinary, nullable=False),
     Column("update_time", Time, nullable=False),
+    Column("probe_reached", Boolean),
     Column("probe_ok", Boolean),
     Column("probe_reason", Text),
     Column("probe_time", Time),
     PrimaryKeyConstraint("app_id", "credential_id"),
+)
+
+# Known texts, sealed under the master key: whoever cannot open `canary` has the wrong key.
+seals = Table(
+    "seals",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("sealed", LargeBinary, nullable=False),
 )
 
 devices = Table(
@@ -119,6 +139,14 @@ Index(
     postgresql_where=devices.c.state != 3,
 )
 
+# Counts the UNVERIFIED ones without looking at the others.
+Index(
+    "ix_devices_unverified",
+    devices.c.app_id,
+    sqlite_where=devices.c.state == 3,
+    postgresql_where=devices.c.state == 3,
+)
+
 # Numbers that are never given twice, by name (`binding_epoch`). A row, not a sequence: the same on both databases.
 counters = Table(
     "counters",
@@ -136,16 +164,17 @@ messages = Table(
     Column("request_id", Id, nullable=False, server_default=""),
     Column("state", SmallInteger, nullable=False),
     Column("priority", SmallInteger, nullable=False),
+    Column("resend", SmallInteger, nullable=False),
     Column("accept_time", Time, nullable=False),
     Column("expire_time", Time, nullable=False),
     Column("complete_time", Time),
-    Column("body", Text, nullable=False),
     Column("planned", Boolean, nullable=False),
     Column("plan_after", Text, nullable=False),
     Column("device_count", Integer, nullable=False),
     Column("finished_count", Integer, nullable=False),
     Column("not_registered_count", Integer, nullable=False),
     Column("result_seq", BigInteger, nullable=False),
+    Column("payload_erased", Boolean, nullable=False),
     UniqueConstraint("app_id", "message_id"),
     Index(None, "app_id", "accept_time", "ref"),
     Index(None, "complete_time"),
@@ -154,29 +183,47 @@ messages = Table(
 
 Index(
     "ix_messages_unplanned",
-    messages.c.priority,
+    messages.c.priority.desc(),
     messages.c.ref,
     sqlite_where=~messages.c.planned,
     postgresql_where=~messages.c.planned,
 )
 
-# Outlives its message by a day, so that a late repeat is still no second push.
+# What the payload's retention has still to look at.
+Index(
+    "ix_messages_payload",
+    messages.c.complete_time,
+    sqlite_where=~messages.c.payload_erased,
+    postgresql_where=~messages.c.payload_erased,
+)
+
+# What was sent and to whom (JSON). Apart from its message, which is rewritten with every group of results.
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("message_ref", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+)
+
+# Outlives its message by a day, so that a late repeat is still no second push. `by_message_id`: the caller gave no
+# request id but named the message, and `request_id` holds that name.
 request_ids = Table(
     "request_ids",
     metadata,
     Column("app_id", Id, nullable=False),
+    Column("by_message_id", Boolean, nullable=False),
     Column("request_id", Id, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("message_id", Id, nullable=False),
     Column("message_ref", BigInteger, nullable=False),
     Column("forget_time", Time),
-    PrimaryKeyConstraint("app_id", "request_id"),
-    Index(None, "message_ref"),
+    PrimaryKeyConstraint("app_id", "by_message_id", "request_id"),
     Index(None, "forget_time"),
 )
 
-# Some hundred planned devices each, in `items` (JSON): written with the planner's cursor, claimed under a lease, deleted
-# with the last of their results.
+# Some hundred planned devices each, in `items` (JSON): written with the planner's cursor, claimed under a lease,
+# deleted with the last of their results. `lease_until` 0: nobody holds it. `started`: its holder has begun to hand it
+# over; `in_doubt`: a former holder had. `items` stands last: SQLite walks through a long value to what lies behind it.
 batches = Table(
     "batches",
     metadata,
@@ -187,14 +234,21 @@ batches = Table(
     Column("due_time", Time, nullable=False),
     Column("retry", Boolean, nullable=False),
     Column("item_count", Integer, nullable=False),
-    Column("items", Text, nullable=False),
     Column("worker", String(64), nullable=False, server_default=""),
     Column("lease", String(64), nullable=False, server_default=""),
     Column("lease_until", Time, nullable=False, server_default="0"),
-    Column("start_time", Time),
-    Index(None, "message_ref"),
-    Index("ix_batches_claim", "due_time", "lease_until"),
+    Column("started", Boolean, nullable=False),
+    Column("in_doubt", Boolean, nullable=False),
+    Column("items", Text, nullable=False),
+    Index("ix_batches_claim", "priority", "lease_until", "due_time", "batch_id"),
     sqlite_autoincrement=True,
+)
+
+Index(
+    "ix_batches_retry",
+    batches.c.message_ref,
+    sqlite_where=batches.c.retry == true(),
+    postgresql_where=batches.c.retry == true(),
 )
 
 results = Table(

@@ -1,0 +1,145 @@
+"""Applications in SQL."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, delete, select, update
+
+from bellhop_server.domain import Micros
+from bellhop_server.domain.application import AnonymousPolicy, Application, Policy, Secret
+from bellhop_server.domain.errors import ApplicationAlreadyExists, ApplicationNotFound
+from bellhop_server.store.application_lock import lock_application
+from bellhop_server.store.bulk import delete_some, insert_many
+from bellhop_server.store.database import Database
+from bellhop_server.store.secrets import add_secrets
+from bellhop_server.store.tables import (
+    applications,
+    batches,
+    credentials,
+    devices,
+    messages,
+    outcome_counts,
+    request_ids,
+    results,
+    secrets,
+)
+
+# Rows that one transaction of a deletion takes: others' writes wait for it on SQLite.
+_CHUNK = 2000
+# Batches are some hundred devices each.
+_BATCH_CHUNK = 100
+_MESSAGE_CHUNK = 200
+
+
+class SqlApplications:
+    """Tenants. Part of `ports.ApplicationStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create_application(self, application: Application, secrets: Sequence[Secret]) -> None:
+        """See `ports.ApplicationStore`."""
+
+        def create(connection: Connection) -> None:
+            columns = ("app_id", "display_name", "anonymous_policy", "create_time", "update_time")
+            row = (
+                application.app_id,
+                application.display_name,
+                application.policy.anonymous_policy,
+                application.create_time,
+                application.update_time,
+            )
+            if not insert_many(connection, applications, columns, [row], "DO NOTHING"):
+                raise ApplicationAlreadyExists(application.app_id)
+            # A call that ran beside the deletion of a former application of that name may have left something.
+            _delete_content(connection, application.app_id)
+            add_secrets(connection, secrets)
+
+        await self._database.write(create)
+
+    async def get_application(self, app_id: str) -> Application:
+        """See `ports.ApplicationStore`."""
+        statement = select(applications).where(applications.c.app_id == app_id)
+        row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
+        if row is None:
+            raise ApplicationNotFound(app_id)
+        return _application(row)
+
+    async def list_applications(self, after: str, limit: int) -> list[Application]:
+        """See `ports.ApplicationStore`."""
+        page = select(applications).where(applications.c.app_id > after).order_by(applications.c.app_id).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(page).all())
+        return [_application(row) for row in rows]
+
+    async def update_application(
+        self, app_id: str, now: Micros, display_name: str | None, policy: Policy | None
+    ) -> Application:
+        """See `ports.ApplicationStore`."""
+        values: dict[str, Any] = {"update_time": now}
+        if display_name is not None:
+            values["display_name"] = display_name
+        if policy is not None:
+            values["anonymous_policy"] = policy.anonymous_policy
+        statement = update(applications).where(applications.c.app_id == app_id).values(values).returning(applications)
+        row = await self._database.write(lambda connection: connection.execute(statement).one_or_none())
+        if row is None:
+            raise ApplicationNotFound(app_id)
+        return _application(row)
+
+    async def delete_application(self, app_id: str) -> bool:
+        """See `ports.ApplicationStore`. In bounded transactions; one that was broken off is ended by another call."""
+        try:
+            await self._database.write(lambda connection: _disarm(connection, app_id))
+        except ApplicationNotFound:
+            return False
+        await self._repeat(
+            lambda connection: delete_some(connection, batches, batches.c.app_id == app_id, _BATCH_CHUNK)
+        )
+        for table in (secrets, devices, request_ids):
+            await self._delete_all(table, "app_id", [app_id])
+        some = select(messages.c.ref).where(messages.c.app_id == app_id).limit(_MESSAGE_CHUNK)
+        while refs := await self._database.read(lambda connection: list(connection.execute(some).scalars())):
+            await self._delete_all(results, "message_ref", refs)
+            await self._delete_all(outcome_counts, "message_ref", refs)
+            await self._delete_all(messages, "ref", refs)
+
+        def finish(connection: Connection) -> None:
+            # First, since it locks: what locks the application to add something is seen here, or finds none any more.
+            connection.execute(delete(applications).where(applications.c.app_id == app_id))
+            _delete_content(connection, app_id)
+
+        await self._database.write(finish)
+        return True
+
+    async def _delete_all(self, table: Table, column: str, values: Sequence[Any]) -> None:
+        condition = table.c[column].in_(values)
+        await self._repeat(lambda connection: delete_some(connection, table, condition, _CHUNK))
+
+    async def _repeat(self, delete_chunk: Callable[[Connection], int]) -> None:
+        while await self._database.write(delete_chunk):
+            pass
+
+
+def _disarm(connection: Connection, app_id: str) -> None:
+    """Takes away what lets others in and what lets pushes out. Raises ApplicationNotFound."""
+    lock_application(connection, app_id)
+    connection.execute(delete(secrets).where(secrets.c.app_id == app_id, secrets.c.device_id == ""))
+    connection.execute(delete(credentials).where(credentials.c.app_id == app_id))
+
+
+def _delete_content(connection: Connection, app_id: str) -> None:
+    refs = select(messages.c.ref).where(messages.c.app_id == app_id)
+    for table in (results, outcome_counts):
+        connection.execute(delete(table).where(table.c.message_ref.in_(refs)))
+    for table in (messages, batches, request_ids, devices, credentials, secrets):
+        connection.execute(delete(table).where(table.c.app_id == app_id))
+
+
+def _application(row: Row[Any]) -> Application:
+    return Application(
+        app_id=row.app_id,
+        display_name=row.display_name,
+        policy=Policy(anonymous_policy=AnonymousPolicy(row.anonymous_policy)),
+        create_time=row.create_time,
+        update_time=row.update_time,
+    )

@@ -1,0 +1,133 @@
+"""Provider credentials in SQL, sealed."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, select, update
+
+from bellhop_server.domain.application import ApnsCredential, Credential, ProbeResult
+from bellhop_server.domain.device import ApnsEnvironment, Platform
+from bellhop_server.store.application_lock import lock_application
+from bellhop_server.store.bulk import insert_many
+from bellhop_server.store.counter import next_number
+from bellhop_server.store.database import Database
+from bellhop_server.store.seal import MasterKey
+from bellhop_server.store.tables import credentials
+
+_COLUMNS = (
+    "app_id",
+    "credential_id",
+    "platform",
+    "version",
+    "sealed",
+    "update_time",
+    "probe_reached",
+    "probe_ok",
+    "probe_reason",
+    "probe_time",
+)
+_REPLACE = "(app_id, credential_id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[2:])
+
+
+class SqlCredentials:
+    """Provider credentials. Part of `ports.ApplicationStore`."""
+
+    def __init__(self, database: Database, key: MasterKey) -> None:
+        self._database = database
+        self._key = key
+
+    async def put_credential(self, credential: Credential) -> Credential:
+        """See `ports.ApplicationStore`. No version is given twice, also not after a deletion."""
+
+        def put(connection: Connection) -> Credential:
+            lock_application(connection, credential.app_id)
+            stored = replace(credential, version=next_number(connection, "credential_version"))
+            insert_many(connection, credentials, _COLUMNS, [self._row(stored)], _REPLACE)
+            return stored
+
+        return await self._database.write(put)
+
+    async def list_credentials(self, app_id: str) -> list[Credential]:
+        """See `ports.ApplicationStore`. Raises SealBroken when somebody has meddled with the table."""
+        statement = select(credentials).where(credentials.c.app_id == app_id).order_by(credentials.c.credential_id)
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        return [self._credential(row) for row in rows]
+
+    async def set_probe(self, app_id: str, credential_id: str, version: int, probe: ProbeResult) -> None:
+        """See `ports.ApplicationStore`."""
+        this = (credentials.c.app_id == app_id) & (credentials.c.credential_id == credential_id)
+        statement = (
+            update(credentials)
+            .where(this, credentials.c.version == version)
+            .values(
+                probe_reached=probe.reached,
+                probe_ok=probe.ok,
+                probe_reason=probe.reason,
+                probe_time=probe.probe_time,
+            )
+        )
+        await self._database.write(lambda connection: connection.execute(statement).rowcount)
+
+    async def delete_credential(self, app_id: str, credential_id: str) -> bool:
+        """See `ports.ApplicationStore`."""
+        this = (credentials.c.app_id == app_id) & (credentials.c.credential_id == credential_id)
+
+        def remove(connection: Connection) -> bool:
+            lock_application(connection, app_id)
+            return connection.execute(delete(credentials).where(this)).rowcount > 0
+
+        return await self._database.write(remove)
+
+    def _row(self, credential: Credential) -> tuple[Any, ...]:
+        content = {
+            "key_id": credential.secret.key_id,
+            "team_id": credential.secret.team_id,
+            "p8": credential.secret.p8,
+            "topics": credential.secret.topics,
+            "environments": credential.secret.environments,
+        }
+        probe = credential.probe
+        return (
+            credential.app_id,
+            credential.credential_id,
+            credential.platform,
+            credential.version,
+            self._key.seal(
+                json.dumps(content).encode(),
+                *_place(credential.app_id, credential.platform, credential.credential_id, credential.version),
+            ),
+            credential.update_time,
+            probe.reached if probe else None,
+            probe.ok if probe else None,
+            probe.reason if probe else None,
+            probe.probe_time if probe else None,
+        )
+
+    def _credential(self, row: Row[Any]) -> Credential:
+        content = json.loads(
+            self._key.open(row.sealed, *_place(row.app_id, row.platform, row.credential_id, row.version))
+        )
+        return Credential(
+            app_id=row.app_id,
+            credential_id=row.credential_id,
+            platform=Platform(row.platform),
+            version=row.version,
+            update_time=row.update_time,
+            secret=ApnsCredential(
+                key_id=content["key_id"],
+                team_id=content["team_id"],
+                p8=content["p8"],
+                topics=tuple(content["topics"]),
+                environments=tuple(ApnsEnvironment(number) for number in content["environments"]),
+            ),
+            probe=None
+            if row.probe_time is None
+            else ProbeResult(
+                ok=row.probe_ok, reason=row.probe_reason, probe_time=row.probe_time, reached=row.probe_reached
+            ),
+        )
+
+
+def _place(app_id: str, platform: int, credential_id: str, version: int) -> tuple[str | int, ...]:
+    return "credential", app_id, int(platform), credential_id, version

@@ -1,0 +1,52 @@
+"""The whole store: its parts over one database."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+
+from bellhop_server.store.applications import SqlApplications
+from bellhop_server.store.counter import next_number
+from bellhop_server.store.credentials import SqlCredentials
+from bellhop_server.store.database import Database, open_database, sqlite_path
+from bellhop_server.store.migrate import check, upgrade
+from bellhop_server.store.seal import MasterKey, verify_canary
+from bellhop_server.store.secrets import SqlSecrets
+
+
+class SqlStore(SqlApplications, SqlSecrets, SqlCredentials):
+    """Everything that is true, in SQLite or PostgreSQL. Implements `ports.Store`."""
+
+    def __init__(self, database: Database, key: MasterKey) -> None:
+        SqlApplications.__init__(self, database)
+        SqlSecrets.__init__(self, database)
+        SqlCredentials.__init__(self, database, key)
+        self._database = database
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, key: MasterKey) -> AsyncIterator["SqlStore"]:
+        """Opens a store for as long as the context lasts. A SQLite file is made or brought up to date first.
+
+        Raises DatabaseRefused, KeyRefused, ServiceUnavailable.
+        """
+        if sqlite_path(url) is not None:
+            await upgrade(url)
+        else:
+            await check(url)
+        async with aclosing(await open_database(url)) as database:
+            await database.write(partial(verify_canary, key=key))
+            async with aclosing(cls(database, key)) as store:
+                yield store
+
+    @property
+    def exclusive(self) -> bool:
+        """See `ports.Store`."""
+        return self._database.exclusive
+
+    async def ping(self) -> None:
+        """See `ports.Store`."""
+        await self._database.write(lambda connection: next_number(connection, "ping"))
+
+    async def aclose(self) -> None:
+        """Finishes what was taken and takes no more. The database stays open."""
+        await self.close_secrets()

