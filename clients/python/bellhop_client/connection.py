@@ -26,6 +26,9 @@ _Response = TypeVar("_Response")
 _Paged = TypeVar("_Paged", bound=_PagedRequest)
 _Page = TypeVar("_Page", bound=_PagedResponse)
 
+_CALL_TIMEOUT = 30.0
+"""Seconds that a call with one answer may take, its repeats included."""
+
 _CHANNEL_OPTIONS = {
     # A connection whose other end vanished is noticed within 40 seconds; the server allows a ping every 10.
     "grpc.keepalive_time_ms": 30_000,
@@ -76,7 +79,7 @@ class Connection:
         self, method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]", request: _Request
     ) -> _Response:
         try:
-            return await method(request, metadata=self._metadata)
+            return await method(request, metadata=self._metadata, timeout=_CALL_TIMEOUT)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
@@ -92,7 +95,7 @@ class Connection:
 
 
 def service_config() -> str:
-    """The published policy of deadlines and repeats, as JSON: what to set as `grpc.service_config` in any language."""
+    """The published policy of repeats, as JSON: what to set as `grpc.service_config` in any language."""
     return files("bellhop_client").joinpath("service_config.json").read_text("utf-8")
 
 

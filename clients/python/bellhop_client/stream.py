@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         | grpc.aio.UnaryStreamCall[WatchMessageRequest, WatchMessageResponse]
     )
 
+_STREAM_TIMEOUT = 900.0
+"""Seconds after which one stream ends and the next one goes on, so that long ones move to other nodes too."""
+
 
 class SendStream(AsyncIterator[SendEvent]):
     """To be iterated once with `async for`; ends after `summary`, or what `accept_only` or `validate_only` ask for.
@@ -116,9 +119,9 @@ class SendStream(AsyncIterator[SendEvent]):
 
     def _open(self) -> "_Call":
         if self._send and not self.message_id:
-            return self._stub.Send(self._send, metadata=self._metadata)
+            return self._stub.Send(self._send, metadata=self._metadata, timeout=_STREAM_TIMEOUT)
         self._watch.message_id, self._watch.after_cursor = self.message_id, self.cursor
-        return self._stub.WatchMessage(self._watch, metadata=self._metadata)
+        return self._stub.WatchMessage(self._watch, metadata=self._metadata, timeout=_STREAM_TIMEOUT)
 
     def _take(self, event: SendEvent) -> bool:
         """Notes where the stream stands; False when the caller has seen this event already."""
