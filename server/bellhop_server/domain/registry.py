@@ -1,0 +1,295 @@
+"""The rules of the registry: who may bind, move and take out a device, and what that does to its token and its secrets.
+
+**Whose a device is.** A device is bound to one user or to none. Only authority (a client or app secret) binds it to a
+user. `binding_epoch` is new exactly when the device is created or its user changes, to or from none included, and never
+comes back; whatever else changes keeps it and `bind_time`.
+
+**Whose a token is.** One verified device at most has a given target. When another one presents it,
+
+- under authority, or on creating a device with a live device secret of the one that has it, the token moves: the device
+  that had it is taken out;
+- otherwise it stays where it is, and the newcomer is UNVERIFIED, in no audience. A device secret proves its own device
+  and nothing about another's token.
+
+A target that is free, or that only UNVERIFIED devices name, is simply taken. A device that presents a target is ACTIVE
+(or UNVERIFIED as above), whatever it was before; without one its state stays. What a provider has said of a target is
+forgotten when the target changes.
+
+**Who may ask.** A known device answers to authority or to its device secret, a new one to anybody, within the policy
+for anonymous devices. A device secret that comes must be valid in every call; the one exception is a registration that
+creates the device or changes its user: there any text that is long enough becomes the device's secret, unless it is or
+ever was one of that device's. (Somebody with an old backup of the phone would know it, and could redirect the next
+person's notifications.) In that case, and whenever none came, a fresh secret is issued.
+
+**How long a device secret lives.** Authority issues a fresh one with every registration, unless the caller brought its
+own. For the same user the one before works until the fresh one is first used, so that a lost answer locks nobody out. A
+change of user, and the end of the device, retire all of them; only a device that unbinds itself with its secret keeps
+that one. A retired secret proves nothing. One that went with its device still gets UnregisterDevice, for 90 days and
+while there is no such device, the answer that there is nothing to do.
+
+**Limits**, checked where one more would be made: devices of a user, UNVERIFIED devices of an application, attributes of
+a device.
+
+Nothing here does any I/O. Each function changes the picture, or raises and leaves it as it was.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum, auto
+
+from bellhop_server.domain import Micros
+from bellhop_server.domain.application import AnonymousPolicy
+from bellhop_server.domain.device import Device, DeviceFacts, DeviceState, Target
+from bellhop_server.domain.errors import (
+    CredentialsInvalid,
+    CredentialsMissing,
+    DeniedByPolicy,
+    DeviceNotFound,
+    DeviceProofRequired,
+    InvalidRequest,
+    QuotaExceeded,
+    TargetRequired,
+    Violation,
+)
+from bellhop_server.domain.picture import Picture
+from bellhop_server.domain.registration import (
+    Proof,
+    Register,
+    RegistryAnswer,
+    RegistryCommand,
+    Unregister,
+    UnregisterUser,
+    Update,
+)
+
+DEVICES_OF_A_USER = 1000
+UNVERIFIED_DEVICES = 10_000
+ATTRIBUTES = 50
+
+
+def carry_out(command: RegistryCommand, picture: Picture, new_epoch: Callable[[], int]) -> RegistryAnswer:
+    """Carries one command out on the picture. `new_epoch` gives a number that was never given before.
+
+    Raises CredentialsMissing, CredentialsInvalid, DeviceProofRequired, DeniedByPolicy, DeviceNotFound, TargetRequired,
+    QuotaExceeded, InvalidRequest.
+    """
+    match command:
+        case Register():
+            return _register(command, picture, new_epoch)
+        case Update():
+            return _update(command, picture)
+        case Unregister():
+            return _unregister(command, picture)
+        case UnregisterUser():
+            return _unregister_user(command, picture)
+
+
+class _SecretRule(Enum):
+    """What a registration does to the device's secrets."""
+
+    ISSUE = auto()
+    ADOPT = auto()
+    KEEP = auto()
+
+
+def _register(command: Register, picture: Picture, new_epoch: Callable[[], int]) -> RegistryAnswer:
+    _check_policy(command)
+    key = (command.app_id, command.device_id)
+    before = picture.device(key)
+    holder = _other_holder(command, command.target, picture)
+    proves_holder = (
+        before is None
+        and holder is not None
+        and picture.keyring((holder.app_id, holder.device_id)).live(command.proof.device_secret)
+    )
+    rule = _secret_rule(command, before, picture, proves_holder)
+    takes_over = command.proof.authority or proves_holder
+    if before is None:
+        if command.target is None:
+            raise TargetRequired(command.device_id)
+        device = _new_device(command, command.target)
+    else:
+        device = replace(before, user_id=command.user_id, facts=command.facts)
+    device = _presented(device, command.target, holder, takes_over, command.now)
+    evicted = holder if takes_over else None
+    _check_user_quota(device, before, evicted, picture)
+    _check_unverified_quota(device, before, picture)
+
+    starts_over = before is None or before.user_id != command.user_id
+    if starts_over:
+        bind_time = None if command.user_id is None else command.now
+        device = replace(device, binding_epoch=new_epoch(), bind_time=bind_time)
+    _save(device, before, evicted, picture, command.now)
+    _apply_secret_rule(rule, command, starts_over, picture)
+    return RegistryAnswer(device=picture.device(key), created=before is None, secret_issued=rule is _SecretRule.ISSUE)
+
+
+def _update(command: Update, picture: Picture) -> RegistryAnswer:
+    key = (command.app_id, command.device_id)
+    before = picture.device(key)
+    keyring = picture.keyring(key)
+    _check_own_secret(command.proof, keyring.live(command.proof.device_secret))
+    if before is None:
+        raise DeviceNotFound(command.device_id)
+    facts = _changed_facts(before.facts, command)
+    holder = _other_holder(command, command.target, picture)
+    takes_over = command.proof.authority
+    device = _presented(replace(before, facts=facts), command.target, holder, takes_over, command.now)
+    _check_unverified_quota(device, before, picture)
+
+    _save(device, before, holder if takes_over else None, picture, command.now)
+    if command.proof.device_secret is not None:
+        keyring.use(command.proof.device_secret, command.now)
+    return RegistryAnswer(device=picture.device(key))
+
+
+def _unregister(command: Unregister, picture: Picture) -> RegistryAnswer:
+    key = (command.app_id, command.device_id)
+    device = picture.device(key)
+    keyring = picture.keyring(key)
+    presented = command.proof.device_secret
+    if device is None:
+        _check_own_secret(command.proof, keyring.says_farewell(presented, command.now))
+        return RegistryAnswer(removed=0)
+    _check_own_secret(command.proof, keyring.live(presented))
+    picture.remove(device, command.now)
+    return RegistryAnswer(removed=1)
+
+
+def _unregister_user(command: UnregisterUser, picture: Picture) -> RegistryAnswer:
+    devices = picture.devices_of((command.app_id, command.user_id))
+    for device in devices:
+        picture.remove(device, command.now)
+    return RegistryAnswer(removed=len(devices))
+
+
+def _check_policy(command: Register) -> None:
+    if command.user_id is not None:
+        if not command.proof.authority:
+            raise CredentialsMissing(("client-secret", "app-secret"))
+    elif command.anonymous_policy is AnonymousPolicy.OFF or (
+        command.anonymous_policy is AnonymousPolicy.SECRET and not command.proof.authority
+    ):
+        raise DeniedByPolicy("anonymous_policy")
+
+
+def _check_own_secret(proof: Proof, valid: bool) -> None:
+    """Of a call that takes authority or the device's secret, and no invalid one beside authority either."""
+    if proof.device_secret is None:
+        if not proof.authority:
+            raise CredentialsMissing(("client-secret", "app-secret", "device-secret"))
+    elif not valid:
+        raise CredentialsInvalid
+
+
+def _secret_rule(command: Register, before: Device | None, picture: Picture, proves_holder: bool) -> _SecretRule:
+    """Whether the registration is proved, and what becomes of the device's secrets."""
+    proof = command.proof
+    presented = proof.device_secret
+    keyring = picture.keyring((command.app_id, command.device_id))
+    if presented is None:
+        if before is not None and not proof.authority:
+            raise DeviceProofRequired(command.device_id)
+        return _SecretRule.ISSUE
+    if before is not None and (not proof.authority or before.user_id == command.user_id):
+        if not keyring.live(presented):
+            raise CredentialsInvalid
+        return _SecretRule.ISSUE if proof.authority else _SecretRule.KEEP
+    if presented in keyring:
+        return _SecretRule.ISSUE
+    if not proves_holder and not proof.device_secret_ownable:
+        raise CredentialsInvalid
+    return _SecretRule.ADOPT
+
+
+def _apply_secret_rule(rule: _SecretRule, command: Register, starts_over: bool, picture: Picture) -> None:
+    keyring = picture.keyring((command.app_id, command.device_id))
+    presented = command.proof.device_secret
+    if rule is _SecretRule.ISSUE:
+        if starts_over:
+            keyring.start_over(command.fresh_secret, command.now)
+        else:
+            keyring.issue(command.fresh_secret, presented, command.now)
+        return
+    assert presented is not None
+    if rule is _SecretRule.ADOPT:
+        keyring.start_over(presented, command.now)
+    elif starts_over:
+        keyring.keep_only(presented, command.now)
+    else:
+        keyring.use(presented, command.now)
+
+
+def _other_holder(command: Register | Update, target: Target | None, picture: Picture) -> Device | None:
+    """The verified device, another one than the command's, that has the target."""
+    if target is None:
+        return None
+    holder = picture.holder((command.app_id, target.digest))
+    return None if holder is None or holder.device_id == command.device_id else holder
+
+
+def _new_device(command: Register, target: Target) -> Device:
+    return Device(
+        app_id=command.app_id,
+        device_id=command.device_id,
+        user_id=command.user_id,
+        binding_epoch=0,
+        target=target,
+        facts=command.facts,
+        state=DeviceState.ACTIVE,
+        register_time=command.now,
+        bind_time=None,
+        update_time=command.now,
+        target_time=command.now,
+    )
+
+
+def _presented(device: Device, target: Target | None, holder: Device | None, takes_over: bool, now: Micros) -> Device:
+    """The device once it has presented the target, which `holder` has."""
+    if target is None:
+        return device
+    return replace(
+        device,
+        target=target,
+        target_time=now,
+        target_accepted=device.target_accepted and target == device.target,
+        state=DeviceState.ACTIVE if holder is None or takes_over else DeviceState.UNVERIFIED,
+    )
+
+
+def _changed_facts(facts: DeviceFacts, command: Update) -> DeviceFacts:
+    """Raises InvalidRequest when there would be too many attributes."""
+    attributes = {key: value for key, value in facts.attributes.items() if key not in command.remove_attributes}
+    attributes.update(command.set_attributes)
+    if len(attributes) > ATTRIBUTES:
+        text = f"the device would have {len(attributes)} attributes, {ATTRIBUTES} are allowed"
+        raise InvalidRequest([Violation("set_attributes", text)])
+    return DeviceFacts(
+        locale=facts.locale if command.locale is None else command.locale,
+        time_zone=facts.time_zone if command.time_zone is None else command.time_zone,
+        app_version=facts.app_version if command.app_version is None else command.app_version,
+        attributes=attributes,
+    )
+
+
+def _check_user_quota(device: Device, before: Device | None, evicted: Device | None, picture: Picture) -> None:
+    if device.user_id is None or (before is not None and before.user_id == device.user_id):
+        return
+    leaving = evicted is not None and evicted.user_id == device.user_id
+    if picture.user_count((device.app_id, device.user_id)) - leaving >= DEVICES_OF_A_USER:
+        raise QuotaExceeded("devices of a user", DEVICES_OF_A_USER)
+
+
+def _check_unverified_quota(device: Device, before: Device | None, picture: Picture) -> None:
+    if device.state is not DeviceState.UNVERIFIED or (before is not None and before.state is DeviceState.UNVERIFIED):
+        return
+    if picture.unverified_count(device.app_id) >= UNVERIFIED_DEVICES:
+        raise QuotaExceeded("unverified devices", UNVERIFIED_DEVICES)
+
+
+def _save(device: Device, before: Device | None, evicted: Device | None, picture: Picture, now: Micros) -> None:
+    if device == before:
+        return
+    if evicted is not None:
+        picture.remove(evicted, now)
+    picture.put(replace(device, update_time=now))

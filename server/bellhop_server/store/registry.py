@@ -1,0 +1,142 @@
+"""Devices in SQL: commands in groups, and everything that is read of them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select
+
+from bellhop_server.domain.device import Device, user_key
+from bellhop_server.domain.errors import DeviceNotFound
+from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
+from bellhop_server.ports import DeadTarget, DeviceQuery
+from bellhop_server.store import device_rows
+from bellhop_server.store.database import Database
+from bellhop_server.store.group_writer import GroupWriter
+from bellhop_server.store.registry_group import apply_group
+from bellhop_server.store.tables import devices
+
+# Three advisory locks a command at most, and PostgreSQL has some 6,000 by default for all of its connections.
+_GROUP_LIMIT = 256
+
+_COLUMNS = [devices.c[name] for name in device_rows.COLUMNS]
+_FIELDS = ", ".join(f"devices.{name}" for name in device_rows.COLUMNS)
+
+_READ_SQLITE = f"""SELECT {_FIELDS} FROM json_each(?) AS named
+  CROSS JOIN devices ON devices.app_id = ? AND devices.device_id = named.value"""  # noqa: S608 - our own names only
+_READ_POSTGRESQL = f"""SELECT {_FIELDS} FROM devices
+  WHERE app_id = $1 AND device_id = ANY($2::text[])"""  # noqa: S608 - our own names only
+
+_RETIRE_SQLITE = """UPDATE devices SET state = 2
+  WHERE app_id = ? AND device_id = ? AND target_digest = ? AND target_time <= ? AND state = 1"""
+_ACCEPT_SQLITE = """UPDATE devices SET target_accepted = true
+  WHERE app_id = ? AND device_id = ? AND target_digest = ? AND NOT target_accepted"""
+# Rows are locked in the order of their ids, as registrations do, so that neither waits for the other in a circle.
+_RETIRE_POSTGRESQL = """UPDATE devices SET state = 2 FROM (
+    SELECT found.device_id FROM devices AS found
+      JOIN unnest($2::text[], $3::bytea[], $4::bigint[]) AS dead (device_id, target_digest, target_time)
+        ON found.device_id = dead.device_id AND found.target_digest = dead.target_digest
+          AND found.target_time <= dead.target_time
+      WHERE found.app_id = $1 AND found.state = 1
+      ORDER BY found.device_id FOR UPDATE OF found) AS locked
+  WHERE devices.app_id = $1 AND devices.device_id = locked.device_id"""
+_ACCEPT_POSTGRESQL = """UPDATE devices SET target_accepted = true FROM (
+    SELECT found.device_id FROM devices AS found
+      JOIN unnest($2::text[], $3::bytea[]) AS taken (device_id, target_digest)
+        ON found.device_id = taken.device_id AND found.target_digest = taken.target_digest
+      WHERE found.app_id = $1 AND NOT found.target_accepted
+      ORDER BY found.device_id FOR UPDATE OF found) AS locked
+  WHERE devices.app_id = $1 AND devices.device_id = locked.device_id"""
+
+
+class SqlDevices:
+    """Who is where. `ports.DeviceStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._commands: GroupWriter[RegistryCommand, RegistryAnswer] = GroupWriter(
+            database.write, apply_group, group_limit=_GROUP_LIMIT
+        )
+
+    async def execute(self, command: RegistryCommand) -> RegistryAnswer:
+        """See `ports.DeviceStore`."""
+        return await self._commands.submit(command)
+
+    async def get_device(self, app_id: str, device_id: str) -> Device:
+        """See `ports.DeviceStore`."""
+        device = (await self.read_devices(app_id, [device_id])).get(device_id)
+        if device is None:
+            raise DeviceNotFound(device_id)
+        return device
+
+    async def list_devices(self, query: DeviceQuery, after: str, limit: int) -> list[Device]:
+        """See `ports.DeviceStore`."""
+        page = _filtered(select(*_COLUMNS), query).where(devices.c.device_id > after)
+        page = page.order_by(devices.c.device_id).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(page).all())
+        return [device_rows.to_device(row) for row in rows]
+
+    async def count_devices(self, query: DeviceQuery) -> int:
+        """See `ports.DeviceStore`."""
+        count = _filtered(select(func.count()).select_from(devices), query)
+        return await self._database.read(lambda connection: connection.execute(count).scalar_one())
+
+    async def read_devices(self, app_id: str, device_ids: Sequence[str]) -> dict[str, Device]:
+        """See `ports.DeviceStore`."""
+
+        def read(connection: Connection) -> dict[str, Device]:
+            if connection.dialect.name == "sqlite":
+                found = connection.exec_driver_sql(_READ_SQLITE, (json.dumps(device_ids), app_id))
+            else:
+                found = connection.exec_driver_sql(_READ_POSTGRESQL, (app_id, list(device_ids)))
+            return {row[1]: device_rows.to_device(row) for row in found}
+
+        return await self._database.read(read)
+
+    async def retire_targets(self, app_id: str, dead: Sequence[DeadTarget]) -> int:
+        """See `ports.DeviceStore`."""
+        if not dead:
+            return 0
+
+        def retire(connection: Connection) -> int:
+            if connection.dialect.name == "sqlite":
+                rows = [(app_id, target.device_id, target.target_digest, target.target_time) for target in dead]
+                return connection.exec_driver_sql(_RETIRE_SQLITE, rows).rowcount
+            ids = [target.device_id for target in dead]
+            digests = [target.target_digest for target in dead]
+            times = [target.target_time for target in dead]
+            return connection.exec_driver_sql(_RETIRE_POSTGRESQL, (app_id, ids, digests, times)).rowcount
+
+        return await self._database.write(retire)
+
+    async def mark_accepted(self, app_id: str, taken: Sequence[tuple[str, bytes]]) -> None:
+        """See `ports.DeviceStore`."""
+        if not taken:
+            return
+
+        def mark(connection: Connection) -> None:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql(_ACCEPT_SQLITE, [(app_id, *pair) for pair in taken])
+            else:
+                ids, digests = map(list, zip(*taken, strict=True))
+                connection.exec_driver_sql(_ACCEPT_POSTGRESQL, (app_id, ids, digests))
+
+        await self._database.write(mark)
+
+    async def _close_devices(self) -> None:
+        await self._commands.aclose()
+
+
+def _filtered(statement: Select[Any], query: DeviceQuery) -> Select[Any]:
+    statement = statement.where(devices.c.app_id == query.app_id)
+    if query.user_id:
+        statement = statement.where(devices.c.user_key == user_key(query.user_id))
+    if query.platforms:
+        statement = statement.where(devices.c.platform.in_([platform.value for platform in query.platforms]))
+    if query.states:
+        statement = statement.where(devices.c.state.in_([state.value for state in query.states]))
+    if query.anonymous is not None:
+        statement = statement.where(
+            devices.c.user_key.is_(None) if query.anonymous else devices.c.user_key.is_not(None)
+        )
+    return statement
