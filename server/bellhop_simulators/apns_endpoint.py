@@ -14,7 +14,8 @@ from bellhop_simulators.connections import ConnectionRecord
 from bellhop_simulators.fault_actions import Goaway, Then
 from bellhop_simulators.faults import Facts
 from bellhop_simulators.header_blocks import Header
-from bellhop_simulators.http2_server import Http2Connection, TurnedAway
+from bellhop_simulators.http2_handler import TurnedAway
+from bellhop_simulators.http2_server import Http2Connection
 from bellhop_simulators.journal import Entry
 from bellhop_simulators.playback import Answer, play, silence
 from bellhop_simulators.requests import Request
@@ -54,7 +55,6 @@ class ApnsEndpoint:
             if self._open:
                 self._idle.clear()
                 await self._idle.wait()
-            await self._server.wait_closed()
 
     def _connection(self) -> Http2Connection:
         policy = self._world.concurrency

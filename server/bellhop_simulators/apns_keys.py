@@ -38,10 +38,11 @@ class ApnsKey:
     def provider_token(self, *, age: float = 0.0, **claims: object) -> str:
         """A JWT signed with this key `age` seconds ago by the simulator's clock.
 
-        `claims` replace those it would have.
+        `claims` replace those it would have; None leaves one out.
         """
         issued = {"iss": self.team_id, "iat": int(self.clock.now() - age), **claims}
-        return jwt.encode(issued, self.private_key, algorithm="ES256", headers={"kid": self.key_id})
+        present = {name: value for name, value in issued.items() if value is not None}
+        return jwt.encode(present, self.private_key, algorithm="ES256", headers={"kid": self.key_id})
 
     def credential(self, credential_id: str = "apns") -> dict[str, Any]:
         """The body of Bellhop's `SetCredential` for this key, in the JSON form of protobuf, but for `app_id`."""

@@ -7,7 +7,7 @@ from bellhop_simulators.apns_keys import ApnsKeys
 from bellhop_simulators.clock import Clock
 from bellhop_simulators.connections import Connections
 from bellhop_simulators.faults import Faults
-from bellhop_simulators.http2_server import Enforcement
+from bellhop_simulators.http2_handler import Enforcement
 from bellhop_simulators.journal import Journal
 from bellhop_simulators.provider_tokens import ProviderTokens
 

@@ -67,7 +67,7 @@ class Then:
 
 
 def _is_code(value: Any) -> bool:
-    return (is_count(value) and value < 2**32) or value in ErrorCode.__members__
+    return (is_count(value) and value < 2**32) or (is_text(value) and value in ErrorCode.__members__)
 
 
 _CODE = (_is_code, "a number or a name of RFC 9113 section 7")

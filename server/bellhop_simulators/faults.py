@@ -46,7 +46,7 @@ from typing import Any
 
 from bellhop_simulators.fault_actions import Then, parse_then
 from bellhop_simulators.fault_conditions import Facts, When, parse_when
-from bellhop_simulators.fault_keys import FaultScriptError, check_keys
+from bellhop_simulators.fault_keys import FaultScriptError, check_keys, is_count, is_text
 
 __all__ = ["Facts", "Fault", "FaultScriptError", "Faults", "Then", "When"]
 
@@ -84,7 +84,9 @@ class Faults:
         Raises:
             FaultScriptError: an unknown key or a value of the wrong kind.
         """
-        return self._append({"then": then, "when": when or {}, "times": times, "name": name}, "fault")
+        fault = _parse({"then": then, "when": when or {}, "times": times, "name": name}, "fault")
+        self._faults.append(fault)
+        return fault
 
     def remove(self, fault: Fault) -> None:
         """Take a fault out."""
@@ -109,8 +111,7 @@ class Faults:
         faults = script.get("faults", [])
         if not isinstance(faults, list):
             raise FaultScriptError(f"{path}: faults: must be a list")
-        for number, fault in enumerate(faults):
-            self._append(fault, f"{path}: faults[{number}]")
+        self._faults += [_parse(fault, f"{path}: faults[{number}]") for number, fault in enumerate(faults)]
 
     def due(self, facts: Facts) -> Fault | None:
         """The fault to play for a request; counts it."""
@@ -121,14 +122,13 @@ class Faults:
                 due = fault
         return due
 
-    def _append(self, raw: Any, place: str) -> Fault:
-        check_keys(raw, {"name", "when", "then", "times"}, place)
-        times, name = raw.get("times"), raw.get("name", "")
-        if times is not None and (not isinstance(times, int) or isinstance(times, bool) or times < 1):
-            raise FaultScriptError(f"{place}.times: must be a number from 1")
-        if not isinstance(name, str):
-            raise FaultScriptError(f"{place}.name: must be a text")
-        then = parse_then(raw.get("then"), f"{place}.then")
-        fault = Fault(name or then.summary, parse_when(raw.get("when", {}), f"{place}.when"), then, times)
-        self._faults.append(fault)
-        return fault
+
+def _parse(raw: Any, place: str) -> Fault:
+    check_keys(raw, {"name", "when", "then", "times"}, place)
+    times, name = raw.get("times"), raw.get("name", "")
+    if times is not None and (not is_count(times) or times < 1):
+        raise FaultScriptError(f"{place}.times: must be a number from 1")
+    if not is_text(name):
+        raise FaultScriptError(f"{place}.name: must be a text")
+    then = parse_then(raw.get("then"), f"{place}.then")
+    return Fault(name or then.summary, parse_when(raw.get("when", {}), f"{place}.when"), then, times)

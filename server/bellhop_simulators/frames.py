@@ -49,6 +49,14 @@ def settings(values: dict[int, int]) -> bytes:
     return frame(SETTINGS, 0, 0, payload)
 
 
+def settings_in(payload: bytes) -> list[tuple[int, int]]:
+    """Identifiers and values of a SETTINGS payload."""
+    starts = range(0, len(payload), 6)
+    return [
+        (int.from_bytes(payload[at : at + 2], "big"), int.from_bytes(payload[at + 2 : at + 6], "big")) for at in starts
+    ]
+
+
 def header_frames(stream_id: int, block: bytes, *, end_stream: bool) -> bytes:
     """HEADERS, and CONTINUATION for what is beyond the largest frame."""
     flags = END_STREAM if end_stream else 0

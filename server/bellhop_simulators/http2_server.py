@@ -8,56 +8,19 @@ included.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Literal, Protocol, cast
+from typing import cast
 
 from bellhop_simulators import frames
 from bellhop_simulators.flow import SendQueue, WindowOverflowError
 from bellhop_simulators.frame_reader import ConnectionFailure, Frame, FrameReader
 from bellhop_simulators.frames import ErrorCode
 from bellhop_simulators.header_blocks import MAX_LIST_SIZE, NO_TABLE, TABLE_SIZE, Header, encode
+from bellhop_simulators.http2_handler import Enforcement, Handler
+from bellhop_simulators.open_stream import OpenStream
 from bellhop_simulators.outlet import Outlet
-from bellhop_simulators.requests import MAX_BODY, Request, malformation
+from bellhop_simulators.receive_window import FIRST_CREDIT, ReceiveWindow
+from bellhop_simulators.requests import Request, malformation
 from bellhop_simulators.stream_limit import StreamLimit
-
-Enforcement = Literal["refuse", "goaway"]
-"""What becomes of a stream above the limit: RST_STREAM(REFUSED_STREAM), or GOAWAY of the connection with code 7."""
-TurnedAway = Literal["REFUSED_STREAM", "GOAWAY", "MALFORMED"]
-"""Why a stream was not taken: above the limit, above the last stream of a GOAWAY, not a request."""
-
-_CONNECTION_WINDOW = 1 << 20
-_CREDIT_STEP = 16_384
-
-
-class Handler(Protocol):
-    """What a connection tells its simulator. `received` answers, now or later, by calling the connection."""
-
-    def opened(self, connection: "Http2Connection") -> None:
-        """The client has been greeted."""
-
-    def received(self, connection: "Http2Connection", request: Request) -> None:
-        """A whole request came."""
-
-    def turned_away(self, connection: "Http2Connection", request: Request, why: TurnedAway) -> None:
-        """A stream was not taken; its body was not read."""
-
-    def before_writing(self) -> None:
-        """Answers are about to leave."""
-
-    def closed(self, connection: "Http2Connection") -> None:
-        """The transport is gone."""
-
-
-class _Stream:
-    """An open stream."""
-
-    __slots__ = ("answered", "ended", "pieces", "request", "uncredited")
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.pieces: list[bytes] = []
-        self.ended = False
-        self.answered = False
-        self.uncredited = 0
 
 
 class Http2Connection(asyncio.Protocol):
@@ -69,23 +32,22 @@ class Http2Connection(asyncio.Protocol):
         self._handler = handler
         self._enforcement = enforcement
         self._limit = StreamLimit(limit)
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, OpenStream] = {}
         self._last_allowed = frames.MAX_STREAM_ID
         self._closing_when_idle = False
         self._reader = FrameReader()
         self._sender = SendQueue()
         self._table_update_owed = False
-        self._uncredited = 0
+        self._window = ReceiveWindow()
         self._reading = False
+        self._greeted = False
         self._transport: asyncio.Transport
-        self._outlet: Outlet | None = None
+        self._outlet = Outlet(handler.before_writing, self._settle)
 
     @property
     def limit(self) -> int:
         """MAX_CONCURRENT_STREAMS as announced last."""
         return self._limit.announced
-
-    # What a simulator does with it
 
     def respond(
         self,
@@ -102,7 +64,7 @@ class Http2Connection(asyncio.Protocol):
         Nothing else can be sent while a header block trickles, because frames do not interleave.
         """
         stream = self._streams.get(stream_id)
-        if stream is None or stream.answered or self._outlet is None:
+        if stream is None or stream.answered:
             return
         stream.answered = True
         block = encode(status, headers)
@@ -124,7 +86,7 @@ class Http2Connection(asyncio.Protocol):
     def reset_stream(self, stream_id: int, code: int) -> None:
         """RST_STREAM."""
         if stream_id in self._streams:
-            self._put(frames.reset(stream_id, code))
+            self._outlet.put(frames.reset(stream_id, code))
             self._finish(stream_id)
             self._settle()
 
@@ -132,13 +94,13 @@ class Http2Connection(asyncio.Protocol):
         """Announce MAX_CONCURRENT_STREAMS."""
         if limit != self._limit.announced:
             self._limit.announce(limit)
-            self._put(frames.settings({frames.MAX_CONCURRENT_STREAMS: limit}))
+            self._outlet.put(frames.settings({frames.MAX_CONCURRENT_STREAMS: limit}))
             self._settle()
 
     def goaway(self, last_stream_id: int, code: int = 0, debug: bytes = b"") -> None:
         """GOAWAY; streams above `last_stream_id` are neither taken nor answered from now on."""
         self._last_allowed = min(self._last_allowed, last_stream_id)
-        self._put(frames.goaway(last_stream_id, code, debug))
+        self._outlet.put(frames.goaway(last_stream_id, code, debug))
         for stream_id in [stream_id for stream_id in self._streams if stream_id > last_stream_id]:
             self._finish(stream_id)
         self._settle()
@@ -150,20 +112,15 @@ class Http2Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Send what is queued, then end TLS and TCP in order, without GOAWAY."""
-        if self._outlet is not None:
-            self._outlet.close()
+        self._outlet.close()
 
     def reset(self) -> None:
         """Cut the connection with a TCP reset; what is queued is lost."""
-        if self._outlet is not None:
-            self._outlet.reset()
+        self._outlet.reset()
 
     def abort(self) -> None:
         """Drop the connection; what is queued is lost."""
-        if self._outlet is not None:
-            self._outlet.abort()
-
-    # What asyncio calls
+        self._outlet.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet, unless the client did not ask for `h2`."""
@@ -171,7 +128,8 @@ class Http2Connection(asyncio.Protocol):
         if transport.get_extra_info("ssl_object").selected_alpn_protocol() != "h2":
             self._transport.abort()
             return
-        self._outlet = Outlet(self._transport, self._handler.before_writing, self._settle)
+        self._outlet.attach(self._transport)
+        self._greeted = True
         announced = {
             frames.HEADER_TABLE_SIZE: TABLE_SIZE,
             frames.MAX_CONCURRENT_STREAMS: self._limit.announced,
@@ -179,19 +137,21 @@ class Http2Connection(asyncio.Protocol):
             frames.MAX_FRAME_SIZE_SETTING: frames.MAX_FRAME_SIZE,
             frames.MAX_HEADER_LIST_SIZE: MAX_LIST_SIZE,
         }
-        self._put(frames.settings(announced))
-        self._put(frames.window_update(0, _CONNECTION_WINDOW - frames.DEFAULT_WINDOW))
+        self._outlet.put(frames.settings(announced))
+        self._outlet.put(frames.window_update(0, FIRST_CREDIT))
         self._handler.opened(self)
         self._settle()
 
     def data_received(self, data: bytes) -> None:
         """Take frames; a connection error is answered with GOAWAY and the end."""
+        if not self._outlet.alive:
+            return
         self._reading = True
         try:
             for frame in self._reader.feed(data):
-                if self._outlet is None or not self._outlet.alive:
-                    break
                 self._take(frame)
+                if not self._outlet.alive:
+                    break
         except ConnectionFailure as failure:
             self.goaway(self.highest, failure.code, str(failure).encode())
             self.close()
@@ -209,12 +169,10 @@ class Http2Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget everything."""
-        if self._outlet is not None:
-            self._outlet.alive = False
-            self._streams.clear()
+        self._outlet.alive = False
+        self._streams.clear()
+        if self._greeted:
             self._handler.closed(self)
-
-    # Frames in
 
     def _take(self, frame: Frame) -> None:
         kind = frame.kind
@@ -227,7 +185,7 @@ class Http2Connection(asyncio.Protocol):
         elif kind == frames.WINDOW_UPDATE:
             self._take_window_update(frame)
         elif kind == frames.PING and not frame.flags & frames.ACK:
-            self._put(frames.frame(frames.PING, frames.ACK, 0, frame.payload))
+            self._outlet.put(frames.frame(frames.PING, frames.ACK, 0, frame.payload))
         elif kind == frames.RST_STREAM:
             if frame.stream_id > self.highest:
                 raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "reset of a stream that never was")
@@ -241,7 +199,7 @@ class Http2Connection(asyncio.Protocol):
         end_stream = bool(frame.flags & frames.END_STREAM)
         stream = self._streams.get(stream_id)
         if stream is not None:
-            if not end_stream or stream.ended:
+            if not end_stream or stream.request.complete:
                 raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "headers in the middle of a request")
             self._end(stream)
             return
@@ -256,58 +214,44 @@ class Http2Connection(asyncio.Protocol):
         elif len(self._streams) >= self._limit.enforced:
             self._handler.turned_away(self, request, "REFUSED_STREAM")
             if self._enforcement == "refuse":
-                self._put(frames.reset(stream_id, ErrorCode.REFUSED_STREAM))
+                self._outlet.put(frames.reset(stream_id, ErrorCode.REFUSED_STREAM))
             else:
                 self.goaway(stream_id - 2, ErrorCode.REFUSED_STREAM, b"Maximum active streams violated")
                 self.close_when_idle()
         elif malformation(headers):
             self._handler.turned_away(self, request, "MALFORMED")
-            self._put(frames.reset(stream_id, ErrorCode.PROTOCOL_ERROR))
+            self._outlet.put(frames.reset(stream_id, ErrorCode.PROTOCOL_ERROR))
         else:
-            stream = self._streams[stream_id] = _Stream(request)
+            stream = self._streams[stream_id] = OpenStream(request)
             if end_stream:
                 self._end(stream)
 
     def _take_data(self, frame: Frame) -> None:
         if frame.stream_id > self.highest:
             raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "data on a stream that never was")
-        self._uncredited += frame.size
-        if self._uncredited > _CONNECTION_WINDOW:
-            raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "more than the connection's window")
-        if self._uncredited >= _CONNECTION_WINDOW // 2:
-            self._put(frames.window_update(0, self._uncredited))
-            self._uncredited = 0
+        credit = self._window.take(frame.size)
+        if credit:
+            self._outlet.put(frames.window_update(0, credit))
         stream = self._streams.get(frame.stream_id)
-        if stream is None:
-            return
-        if stream.ended:
-            raise ConnectionFailure(ErrorCode.STREAM_CLOSED, "data after the end of the request")
-        request = stream.request
-        if request.size < MAX_BODY:
-            stream.pieces.append(frame.payload)
-        request.size += len(frame.payload)
-        stream.uncredited += frame.size
-        if frame.flags & frames.END_STREAM:
-            self._end(stream)
-        elif stream.uncredited >= _CREDIT_STEP:
-            self._put(frames.window_update(frame.stream_id, stream.uncredited))
-            stream.uncredited = 0
+        if stream is not None:
+            credit = stream.take(frame)
+            if credit:
+                self._outlet.put(frames.window_update(frame.stream_id, credit))
+            if frame.flags & frames.END_STREAM:
+                self._end(stream)
 
     def _take_settings(self, frame: Frame) -> None:
         if frame.flags & frames.ACK:
             self._limit.acknowledged()
             return
-        payload = frame.payload
-        if len(payload) % 6:
+        if frame.size % 6:
             raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "settings of the wrong size")
-        for start in range(0, len(payload), 6):
-            key = int.from_bytes(payload[start : start + 2], "big")
-            value = int.from_bytes(payload[start + 2 : start + 6], "big")
+        for key, value in frames.settings_in(frame.payload):
             if key == frames.INITIAL_WINDOW_SIZE:
                 self._change_window(self._sender.set_initial, value)
             elif key == frames.HEADER_TABLE_SIZE and value < TABLE_SIZE:
                 self._table_update_owed = True
-        self._put(frames.frame(frames.SETTINGS, frames.ACK, 0))
+        self._outlet.put(frames.frame(frames.SETTINGS, frames.ACK, 0))
         self._pump()
 
     def _take_window_update(self, frame: Frame) -> None:
@@ -324,12 +268,9 @@ class Http2Connection(asyncio.Protocol):
         except WindowOverflowError as error:
             raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, str(error)) from error
 
-    def _end(self, stream: _Stream) -> None:
-        stream.ended = True
+    def _end(self, stream: OpenStream) -> None:
+        stream.end()
         request = stream.request
-        request.complete = True
-        request.body = stream.pieces[0] if len(stream.pieces) == 1 else b"".join(stream.pieces)
-        stream.pieces.clear()
         length = request.header("content-length")
         if length is not None and length != str(request.size):
             self._handler.turned_away(self, request, "MALFORMED")
@@ -337,16 +278,10 @@ class Http2Connection(asyncio.Protocol):
         else:
             self._handler.received(self, request)
 
-    # Frames out
-
-    def _put(self, data: bytes) -> None:
-        if self._outlet is not None:
-            self._outlet.put(data)
-
     def _pump(self) -> None:
         out, ended = self._sender.take()
         for data in out:
-            self._put(data)
+            self._outlet.put(data)
         for stream_id in ended:
             self._finish(stream_id)
 
@@ -356,7 +291,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _settle(self) -> None:
         """At the end of a turn: write; close if that was asked for."""
-        if self._reading or self._outlet is None:
+        if self._reading:
             return
         self._outlet.flush()
         if self._closing_when_idle and not self._streams and not self._outlet.busy and self._outlet.alive:

@@ -12,16 +12,19 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 class Outlet:
     """Gathers octets for a transport; closes it in order, or with a reset."""
 
-    def __init__(
-        self, transport: asyncio.Transport, before_writing: Callable[[], None], trickled: Callable[[], None]
-    ) -> None:
+    def __init__(self, before_writing: Callable[[], None], trickled: Callable[[], None]) -> None:
         """`before_writing` is called before anything leaves (a journal writes then), `trickled` after a trickle."""
-        self.alive = True
-        self._transport = transport
+        self.alive = False
+        self._transport: asyncio.Transport
         self._before_writing = before_writing
         self._trickled = trickled
         self._queue: list[bytes] = []
         self._held: list[bytes] | None = None
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """From now on it can write."""
+        self._transport = transport
+        self.alive = True
 
     @property
     def busy(self) -> bool:
@@ -69,8 +72,9 @@ class Outlet:
     def close(self) -> None:
         """Write what is queued, then end TLS and TCP in order."""
         self.flush()
-        self.alive = False
-        self._transport.close()
+        if self.alive:
+            self.alive = False
+            self._transport.close()
 
     def reset(self) -> None:
         """Cut the connection with a TCP reset; what is queued is lost."""

@@ -44,6 +44,8 @@ def play(
     """Do what `then` says; `answered` is called when the answer has been queued."""
     if then.goaway is not None:
         send_goaway(connection, then.goaway, then.goaway.last_stream_id(stream_id), goaway_debug)
+        if not then.goaway.covers(stream_id):
+            return
 
     def finish() -> None:
         if then.connection == "reset":

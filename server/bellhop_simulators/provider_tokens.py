@@ -19,6 +19,7 @@ MIN_UPDATE_INTERVAL = 1200.0
 """Seconds between two tokens on one connection."""
 
 _CACHED = 1024
+_FAR_FUTURE = 1e12
 
 
 @dataclass(slots=True)
@@ -118,5 +119,7 @@ class ProviderTokens:
             return None
         issued = claims.get("iat")
         if claims.get("iss") != key.team_id or not isinstance(issued, int | float) or isinstance(issued, bool):
+            return None
+        if not abs(issued) < _FAR_FUTURE:  # NaN and Infinity too, which Python reads.
             return None
         return _Claims(key, float(issued))
