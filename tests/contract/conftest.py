@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bellhop_server.store.database import Database, open_database
+from bellhop_server.store.database import Database, open_database, sqlite_path
 from bellhop_server.store.seal import MasterKey
 from bellhop_server.store.sql_store import SqlStore
+from tests.contract.backstage import Backstage, PostgresqlBackstage, SqliteBackstage
 
 
 @pytest.fixture
@@ -29,3 +30,12 @@ async def store(database: Database, master_key: MasterKey) -> AsyncIterator[SqlS
     store = SqlStore(database, master_key)
     yield store
     await store.aclose()
+
+
+@pytest.fixture
+def backstage(database_url: str, request: pytest.FixtureRequest) -> Backstage:
+    """Another way to the database of this test."""
+    path = sqlite_path(database_url)
+    if path is not None:
+        return SqliteBackstage(path)
+    return PostgresqlBackstage(database_url, request.getfixturevalue("postgresql"))

@@ -66,7 +66,9 @@ def _run_on_sqlite(path: Path, fn: Callable[[Connection], T]) -> T:
 
 
 async def _run_on_postgresql(dsn: str, fn: Callable[[Connection], T]) -> T:
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=lambda: connect(dsn, None), poolclass=NullPool)
+    engine = create_async_engine(
+        "postgresql+asyncpg://", async_creator=lambda: connect(dsn, command_timeout=None), poolclass=NullPool
+    )
     try:
         async with engine.begin() as connection:
             # Nodes that start together take turns; a migration may take longer than a request.

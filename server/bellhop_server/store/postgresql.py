@@ -18,13 +18,15 @@ WRITERS = 4
 READERS = 4
 ATTEMPTS = 5
 CONNECT_TIMEOUT = 5.0
+LOCK_TIMEOUT_MS = 5000
 # Beyond the server's own limits, for one that does not answer any more.
 COMMAND_TIMEOUT = 40.0
 
 # The settings of a connection, and whether what it reached will do, in one round trip.
 _SET_UP = """
-SELECT set_config('lock_timeout', '5s', false), set_config('statement_timeout', '30s', false),
+SELECT set_config('lock_timeout', $1, false), set_config('statement_timeout', '30s', false),
   set_config('idle_in_transaction_session_timeout', '30s', false), set_config('application_name', 'bellhop', false),
+  set_config('default_transaction_read_only', $2, false),
   pg_is_in_recovery() AS standby, current_setting('synchronous_commit') AS synchronous_commit,
   current_setting('server_encoding') AS encoding
 """
@@ -38,8 +40,8 @@ class PostgresqlDatabase:
 
     def __init__(self, dsn: str) -> None:
         self._availability = Availability()
-        self._write_engine = _engine(dsn, WRITERS, "READ COMMITTED")
-        self._read_engine = _engine(dsn, READERS, "AUTOCOMMIT")
+        self._write_engine = _engine(dsn, WRITERS, read_only=False)
+        self._read_engine = _engine(dsn, READERS, read_only=True)
         # The pools' own queues would be unbounded, and a caller that goes away would cut a connection off.
         self._writers = asyncio.Semaphore(WRITERS)
         self._readers = asyncio.Semaphore(READERS)
@@ -143,11 +145,11 @@ class PostgresqlDatabase:
             attempt += 1
 
 
-async def connect(dsn: str, command_timeout: float | None = COMMAND_TIMEOUT) -> Any:
+async def connect(dsn: str, *, read_only: bool = False, command_timeout: float | None = COMMAND_TIMEOUT) -> Any:
     """A connection of asyncpg's for the work of the store. Raises DatabaseRefused, and what asyncpg raises."""
     connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, command_timeout=command_timeout)
     try:
-        found = await connection.fetchrow(_SET_UP)
+        found = await connection.fetchrow(_SET_UP, f"{LOCK_TIMEOUT_MS}ms", "on" if read_only else "off")
         if found["standby"]:
             raise DatabaseRefused("The PostgreSQL server is a standby. Bellhop needs the primary.")
         if found["synchronous_commit"] == "off":
@@ -173,11 +175,11 @@ async def _guarded(connection: AsyncConnection, fn: Callable[[Connection], T]) -
         raise
 
 
-def _engine(dsn: str, size: int, isolation_level: Literal["READ COMMITTED", "AUTOCOMMIT"]) -> AsyncEngine:
+def _engine(dsn: str, size: int, *, read_only: bool) -> AsyncEngine:
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: connect(dsn),
-        isolation_level=isolation_level,
+        async_creator=lambda: connect(dsn, read_only=read_only),
+        isolation_level="AUTOCOMMIT" if read_only else "READ COMMITTED",
         pool_size=size,
         max_overflow=0,
         hide_parameters=True,

@@ -66,6 +66,8 @@ class SqliteDatabase:
 
     def __init__(self, path: Path, lock: FileLock, loop: asyncio.AbstractEventLoop) -> None:
         self._lock = lock
+        self._path = path
+        self._file = _identity(path)
         self._loop = loop
         self._availability = Availability()
         self._read_engine = _engine(path, query_only=True)
@@ -80,7 +82,12 @@ class SqliteDatabase:
     @classmethod
     async def open(cls, path: Path) -> "SqliteDatabase":
         """Opens an existing file and locks it for this process. Raises DatabaseRefused, ServiceUnavailable."""
-        database = cls(path, FileLock(path), asyncio.get_running_loop())
+        lock = FileLock(path)
+        try:
+            database = cls(path, lock, asyncio.get_running_loop())
+        except OSError as error:
+            lock.release()
+            raise DatabaseRefused(f"Cannot open {path}: {error.strerror}.") from error
         try:
             await database.write(lambda connection: None)
         except BaseException:
@@ -138,8 +145,7 @@ class SqliteDatabase:
                 while len(group) < GROUP_LIMIT:
                     group.append(self._writes.get_nowait())
             closing = None in group
-            # A caller that has gone by now gets nothing written.
-            writes = [write for write in group if write is not None and not write.future.done()]
+            writes = [write for write in group if write is not None]
             self._loop.call_soon_threadsafe(_resolve, self._outcomes(writes))
         self._disconnect()
 
@@ -157,8 +163,16 @@ class SqliteDatabase:
         try:
             if self._connection is None:
                 self._connection = self._write_engine.connect()
+            if _identity(self._path) != self._file:
+                # SQLite would go on writing to a file that nobody will find again.
+                raise DatabaseRefused(f"{self._path} is not the file that was opened.")
             with self._connection.begin():
-                outcomes = [_Outcome(write.future, write.fn(self._connection), None) for write in writes]
+                outcomes = [
+                    _Outcome(write.future, write.fn(self._connection), None)
+                    for write in writes
+                    # A caller that has gone by now gets nothing written.
+                    if not write.future.done()
+                ]
         except Exception as error:
             if is_away(error):
                 self._disconnect()
@@ -181,6 +195,11 @@ def _resolve(outcomes: list[_Outcome]) -> None:
             future.set_result(value)
         else:
             future.set_exception(error)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _engine(path: Path, *, query_only: bool) -> Engine:
