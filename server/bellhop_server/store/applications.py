@@ -1,9 +1,9 @@
 """Applications in SQL."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, select, update
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import AnonymousPolicy, Application, Policy, Secret
@@ -12,23 +12,16 @@ from bellhop_server.store.application_lock import lock_application
 from bellhop_server.store.bulk import delete_some, insert_many
 from bellhop_server.store.database import Database
 from bellhop_server.store.secrets import add_secrets
-from bellhop_server.store.tables import (
-    applications,
-    batches,
-    credentials,
-    devices,
-    messages,
-    outcome_counts,
-    request_ids,
-    results,
-    secrets,
-)
+from bellhop_server.store.tables import applications, credentials, messages, metadata, secrets
 
-# Rows that one transaction of a deletion takes: others' writes wait for it on SQLite.
-_CHUNK = 2000
-# Batches are some hundred devices each.
-_BATCH_CHUNK = 100
-_MESSAGE_CHUNK = 200
+# What a message has: by its number.
+_OF_MESSAGES = [table for table in metadata.sorted_tables if "message_ref" in table.c]
+# What an application has: by its id.
+_OF_APPLICATIONS = [table for table in metadata.sorted_tables if "app_id" in table.c and table is not applications]
+
+# Rows that one transaction of a deletion takes, since others' writes wait for it on SQLite. Some rows are long.
+_CHUNK = 500
+_MESSAGES = 100
 
 
 class SqlApplications:
@@ -92,16 +85,13 @@ class SqlApplications:
             await self._database.write(lambda connection: _disarm(connection, app_id))
         except ApplicationNotFound:
             return False
-        await self._repeat(
-            lambda connection: delete_some(connection, batches, batches.c.app_id == app_id, _BATCH_CHUNK)
-        )
-        for table in (secrets, devices, request_ids):
-            await self._delete_all(table, "app_id", [app_id])
-        some = select(messages.c.ref).where(messages.c.app_id == app_id).limit(_MESSAGE_CHUNK)
+        some = select(messages.c.ref).where(messages.c.app_id == app_id).limit(_MESSAGES)
         while refs := await self._database.read(lambda connection: list(connection.execute(some).scalars())):
-            await self._delete_all(results, "message_ref", refs)
-            await self._delete_all(outcome_counts, "message_ref", refs)
-            await self._delete_all(messages, "ref", refs)
+            for table in _OF_MESSAGES:
+                await self._delete_all(table, table.c.message_ref.in_(refs))
+            await self._delete_all(messages, messages.c.ref.in_(refs))
+        for table in _OF_APPLICATIONS:
+            await self._delete_all(table, table.c.app_id == app_id)
 
         def finish(connection: Connection) -> None:
             # First, since it locks: what locks the application to add something is seen here, or finds none any more.
@@ -111,12 +101,8 @@ class SqlApplications:
         await self._database.write(finish)
         return True
 
-    async def _delete_all(self, table: Table, column: str, values: Sequence[Any]) -> None:
-        condition = table.c[column].in_(values)
-        await self._repeat(lambda connection: delete_some(connection, table, condition, _CHUNK))
-
-    async def _repeat(self, delete_chunk: Callable[[Connection], int]) -> None:
-        while await self._database.write(delete_chunk):
+    async def _delete_all(self, table: Table, condition: ColumnElement[bool]) -> None:
+        while await self._database.write(lambda connection: delete_some(connection, table, condition, _CHUNK)):
             pass
 
 
@@ -129,9 +115,9 @@ def _disarm(connection: Connection, app_id: str) -> None:
 
 def _delete_content(connection: Connection, app_id: str) -> None:
     refs = select(messages.c.ref).where(messages.c.app_id == app_id)
-    for table in (results, outcome_counts):
+    for table in _OF_MESSAGES:
         connection.execute(delete(table).where(table.c.message_ref.in_(refs)))
-    for table in (messages, batches, request_ids, devices, credentials, secrets):
+    for table in _OF_APPLICATIONS:
         connection.execute(delete(table).where(table.c.app_id == app_id))
 
 

@@ -123,7 +123,7 @@ class SqlDevices:
 
         await self._database.write(mark)
 
-    async def _close_devices(self) -> None:
+    async def close_devices(self) -> None:
         await self._commands.aclose()
 
 

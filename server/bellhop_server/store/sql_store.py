@@ -5,22 +5,44 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 
 from bellhop_server.store.applications import SqlApplications
+from bellhop_server.store.audience import SqlAudiences
+from bellhop_server.store.batches import SqlBatches
 from bellhop_server.store.counter import next_number
 from bellhop_server.store.credentials import SqlCredentials
 from bellhop_server.store.database import Database, open_database, sqlite_path
+from bellhop_server.store.messages import SqlMessages
 from bellhop_server.store.migrate import check, upgrade
+from bellhop_server.store.registry import SqlDevices
+from bellhop_server.store.results import SqlResults
+from bellhop_server.store.retention import SqlRetention
 from bellhop_server.store.seal import MasterKey, verify_canary
 from bellhop_server.store.secrets import SqlSecrets
 
 
-class SqlStore(SqlApplications, SqlSecrets, SqlCredentials):
+class SqlStore(
+    SqlApplications,
+    SqlSecrets,
+    SqlCredentials,
+    SqlDevices,
+    SqlMessages,
+    SqlAudiences,
+    SqlBatches,
+    SqlResults,
+    SqlRetention,
+):
     """Everything that is true, in SQLite or PostgreSQL. Implements `ports.Store`."""
 
     def __init__(self, database: Database, key: MasterKey) -> None:
+        self._database = database
         SqlApplications.__init__(self, database)
         SqlSecrets.__init__(self, database)
         SqlCredentials.__init__(self, database, key)
-        self._database = database
+        SqlDevices.__init__(self, database)
+        SqlMessages.__init__(self, database)
+        SqlAudiences.__init__(self, database)
+        SqlBatches.__init__(self, database)
+        SqlResults.__init__(self, database)
+        SqlRetention.__init__(self, database)
 
     @classmethod
     @asynccontextmanager
@@ -50,3 +72,5 @@ class SqlStore(SqlApplications, SqlSecrets, SqlCredentials):
     async def aclose(self) -> None:
         """Finishes what was taken and takes no more. The database stays open."""
         await self.close_secrets()
+        await self.close_devices()
+        await self.close_messages()
