@@ -24,7 +24,7 @@ class ApnsKey:
     key_id: str
     team_id: str
     private_key: ec.EllipticCurvePrivateKey
-    topics: set[str]
+    topics: list[str]
     environments: set[str]
     related_to: str | None
     clock: Clock
@@ -47,7 +47,7 @@ class ApnsKey:
     def credential(self, credential_id: str = "apns") -> dict[str, Any]:
         """The body of Bellhop's `SetCredential` for this key, in the JSON form of protobuf, but for `app_id`."""
         key = {"keyId": self.key_id, "teamId": self.team_id, "p8": self.p8}
-        body: dict[str, Any] = {"key": key, "topics": sorted(self.topics)}
+        body: dict[str, Any] = {"key": key, "topics": list(self.topics)}
         if self.environments != set(ENVIRONMENTS):
             body["environments"] = [f"APNS_ENVIRONMENT_{name.upper()}" for name in sorted(self.environments)]
         return {"credentialId": credential_id, "apns": body}
@@ -75,7 +75,7 @@ class ApnsKeys:
         key_id = _identifier()
         private_key = ec.generate_private_key(ec.SECP256R1())
         team_id = team_id or _identifier()
-        key = ApnsKey(key_id, team_id, private_key, set(topics), set(environments), related_to, self._clock)
+        key = ApnsKey(key_id, team_id, private_key, list(topics), set(environments), related_to, self._clock)
         self._keys[key_id] = key
         return key
 

@@ -19,8 +19,6 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from bellhop_simulators import ApnsSimulator
-
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 TOKEN = "ab" * 32
 TIMEOUT = 10.0
@@ -48,9 +46,9 @@ class Reply:
 
 
 class WireClient:
-    """One connection. Frames are read only while something is awaited."""
+    """One connection to `apns`, a simulator or what stands for one. Frames are read only while something is awaited."""
 
-    def __init__(self, apns: ApnsSimulator, url: str) -> None:
+    def __init__(self, apns: Any, url: str) -> None:
         self.apns = apns
         self.url = url
         self.frames: list[Frame] = []
@@ -60,13 +58,14 @@ class WireClient:
         self.eof: str = ""
         self.auto_acknowledge = True
         self.next_stream = 1
-        self._encoder, self._decoder = Encoder(), Decoder()
+        self.encoder, self.decoder = Encoder(), Decoder()
         self._buffer = b""
 
     @classmethod
-    async def connect(cls, apns: ApnsSimulator, *, sandbox: bool = False, greet: bool = True) -> Self:
+    async def connect(cls, apns: Any, *, sandbox: bool = False, greet: bool = True) -> Self:
         client = cls(apns, apns.sandbox_url if sandbox else apns.url)
         host, port = client.url.removeprefix("https://").rsplit(":", 1)
+        host = host.strip("[]")
         context = ssl.create_default_context(cafile=str(apns.ca_file))
         context.set_alpn_protocols(["h2"])
         client.reader, client.writer = await asyncio.open_connection(host, int(port), ssl=context)
@@ -119,9 +118,8 @@ class WireClient:
         return self.send_raw(self.head(**head) + (extra or []), body)
 
     def send_raw(self, headers: list[tuple[str, str]], body: bytes) -> int:
-        stream_id = self.next_stream
-        self.next_stream += 2
-        frame = HeadersFrame(stream_id, self._encoder.encode(headers), flags=["END_HEADERS"])
+        stream_id = self.open()
+        frame = HeadersFrame(stream_id, self.encoder.encode(headers), flags=["END_HEADERS"])
         if not body:
             frame.flags.add("END_STREAM")
         out = frame.serialize()
@@ -130,8 +128,14 @@ class WireClient:
             if start + 16_384 >= len(body):
                 data.flags.add("END_STREAM")
             out += data.serialize()
-        self.replies[stream_id] = Reply()
         self.write(out)
+        return stream_id
+
+    def open(self) -> int:
+        """The id of the next stream."""
+        stream_id = self.next_stream
+        self.next_stream += 2
+        self.replies[stream_id] = Reply()
         return stream_id
 
     async def answer(self, stream_id: int) -> Reply:
@@ -198,9 +202,9 @@ class WireClient:
         elif isinstance(frame, WindowUpdateFrame | PingFrame | SettingsFrame):
             pass
         else:
-            reply = self.replies[frame.stream_id]
+            reply = self.replies.setdefault(frame.stream_id, Reply())
             if isinstance(frame, HeadersFrame):
-                reply.headers = {str(name): str(value) for name, value in self._decoder.decode(frame.data)}
+                reply.headers = {str(name): str(value) for name, value in self.decoder.decode(frame.data)}
                 reply.status = int(reply.headers.pop(":status"))
             elif isinstance(frame, DataFrame):
                 reply.body += frame.data

@@ -149,7 +149,7 @@ async def test_a_revoked_key_is_refused_at_once(client: WireClient) -> None:
 
 async def test_a_topic_added_later_needs_a_new_connection(client: WireClient) -> None:
     assert (await client.push()).status == 200
-    client.apns.key.topics.add("com.example.second")
+    client.apns.key.topics.append("com.example.second")
 
     assert (await client.push(apns_topic="com.example.second")).reason == "InvalidProviderToken"
     async with await WireClient.connect(client.apns) as other:
