@@ -1,6 +1,6 @@
 """Streams: a view of what is committed, from any cursor on, at any reader's pace."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from bellhop_server.domain.errors import MessageNotFound, StreamInterrupted, Unavailable
 from bellhop_server.domain.event import AcceptedEvent, Event, ProgressEvent, ResultsEvent, SummaryEvent
@@ -31,7 +31,7 @@ class Watching:
 
     async def watch(
         self, message: Message, after_seq: int, result_filter: ResultFilter, *, replayed: bool = False
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """Events of a message beyond `after_seq`: accepted, results and progress as they come, summary.
 
         Holds one page in memory. Raises StreamInterrupted when the server goes down or the store is away.
@@ -50,7 +50,7 @@ class Watching:
 
     async def _follow(
         self, subscription: Subscription, message: Message, seq: int, result_filter: ResultFilter
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         told = self._clock.monotonic()
         hidden = False
         while True:

@@ -60,8 +60,8 @@ class Secret:
 class KnownSecret:
     """What the look-up of one digest found: whose it is and until when.
 
-    `device_id` is set for SecretKind.DEVICE. `retire_time` is set once a device secret has been replaced or whose device is
-    gone: it proves nothing but what UnregisterDevice still takes, and that it was once a secret of that device.
+    `device_id` is set for SecretKind.DEVICE. `retire_time` is set once a device secret was replaced or its device is
+    gone: then it proves nothing but what UnregisterDevice still takes, and that it was once a secret of that device.
     `pending`: a device secret that has not been used yet; its first use retires the one before.
     """
 
@@ -92,11 +92,12 @@ class ApnsCredential:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a provider said to a credential."""
+    """What a provider said to a credential. Not `reached`: it could not be asked, which is no fault of the credential."""
 
     ok: bool
     reason: str
     probe_time: Micros
+    reached: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,256 @@
+"""Who calls: every credential that comes must verify, and one look-up by digest answers for all of them alike."""
+
+import asyncio
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bellhop_server.domain import MINUTE, Micros
+from bellhop_server.domain.application import KnownSecret, SecretKind, digest_of
+from bellhop_server.domain.errors import (
+    ApplicationNotFound,
+    BellhopError,
+    CredentialKindNotAccepted,
+    CredentialsInvalid,
+    CredentialsMissing,
+)
+from bellhop_server.domain.registration import Proof
+from bellhop_server.ports import ApplicationStore, Clock
+
+APP_ID = "app-id"
+AUTHORIZATION = "authorization"
+ADMIN_TOKEN = "admin-token"  # noqa: S105 - what the kind is called
+BIND_GRANT = "bind-grant"
+KEYS = {
+    SecretKind.CLIENT: "client-secret",
+    SecretKind.APP: "app-secret",
+    SecretKind.DEVICE: "device-secret",
+}
+
+NO_PROOF = Proof(authority=False)
+
+# A device may bring a secret of its own from this length on.
+OWN_SECRET_LENGTH = 32
+
+_LOOK_UP_AT_ONCE = 500
+_NOTE_EVERY = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a method takes.
+
+    `accepted`: kinds of which one must come, unless `optional`. `judges_device_secret`: the rules of the registry say
+    what a `device-secret` is worth, since a device may bring one that nobody knows yet. `admin`: the admin token alone.
+    """
+
+    accepted: tuple[SecretKind, ...] = ()
+    optional: bool = False
+    judges_device_secret: bool = False
+    admin: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The metadata keys of what it takes."""
+        return (AUTHORIZATION,) if self.admin else tuple(sorted(KEYS[kind] for kind in self.accepted))
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What came with a call: non-empty texts by their key. `bearer` is that of `authorization`; empty: none came."""
+
+    app_id: str = ""
+    secrets: dict[SecretKind, str] = field(default_factory=dict, repr=False)
+    bearer: str = field(default="", repr=False)
+    bind_grant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, after all that came has been verified.
+
+    `kinds`: the kinds that verified. `devices`: those whose own secret came. `expire_time`: when the first of the
+    secrets ends. For the admin token `app_id` and all else is empty.
+    """
+
+    app_id: str = ""
+    kinds: frozenset[SecretKind] = frozenset()
+    devices: frozenset[str] = frozenset()
+    expire_time: Micros | None = None
+    proof: Proof = NO_PROOF
+
+
+class Authenticating:
+    """Verifies credentials. Call `run` beside it: it notes when secrets were used."""
+
+    def __init__(self, store: ApplicationStore, clock: Clock, admin_token: str) -> None:
+        self._store = store
+        self._clock = clock
+        self._admin_digest = digest_of(admin_token) if admin_token else b""
+        self._look_ups = _LookUps(store)
+        self._noted: dict[str, Micros] = {}
+        self._to_note: dict[str, Micros] = {}
+
+    async def authenticate(self, presented: Presented, access: Access) -> Caller:
+        """The caller, or what is wrong with what came.
+
+        Raises CredentialsMissing, CredentialsInvalid (the same for every cause) and CredentialKindNotAccepted.
+        """
+        if not presented.app_id and not access.admin:
+            raise CredentialsMissing((APP_ID, *access.keys))
+        claims = [_Claim(kind, digest_of(text)) for kind, text in presented.secrets.items()]
+        if presented.bearer:
+            claims.append(_Claim(None, digest_of(presented.bearer)))
+        known = await self._look_ups.find([claim.digest for claim in claims]) if claims else {}
+        now = self._clock.now()
+        for claim in claims:
+            self._verify(claim, known.get(claim.digest, ()), presented.app_id, now)
+        judged = [claim for claim in claims if not (claim.key is SecretKind.DEVICE and access.judges_device_secret)]
+        if presented.bind_grant or any(not claim.verified for claim in judged):
+            raise CredentialsInvalid()
+        self._check_kinds(claims, access)
+        if not access.admin and not any(claim.found for claim in claims):
+            await self._check_application(presented.app_id)
+        await self._note_use(claims, access, now)
+        return _caller(presented, claims)
+
+    def _verify(self, claim: "_Claim", known: Sequence[KnownSecret], app_id: str, now: Micros) -> None:
+        claim.admin = bool(self._admin_digest) and hmac.compare_digest(claim.digest, self._admin_digest)
+        claim.found = [
+            secret
+            for secret in known
+            if secret.app_id == (app_id or secret.app_id)
+            and (secret.expire_time is None or secret.expire_time > now)
+            and secret.retire_time is None
+        ]
+
+    def _check_kinds(self, claims: Sequence["_Claim"], access: Access) -> None:
+        """All are valid: is each under its own key, and one of them of a kind that the method takes?"""
+        for claim in claims:
+            if claim.misplaced(access.admin):
+                raise CredentialKindNotAccepted(claim.name, access.keys)
+        if access.optional or any(claim.serves(access) for claim in claims):
+            return
+        for claim in claims:
+            if claim.verified:
+                raise CredentialKindNotAccepted(claim.name, access.keys)
+        raise CredentialsMissing(access.keys)
+
+    async def _check_application(self, app_id: str) -> None:
+        try:
+            await self._store.get_application(app_id)
+        except ApplicationNotFound:
+            raise CredentialsInvalid() from None
+
+    async def _note_use(self, claims: Sequence["_Claim"], access: Access, now: Micros) -> None:
+        for secret in (secret for claim in claims for secret in claim.found):
+            if secret.kind is not SecretKind.DEVICE:
+                if now - self._noted.get(secret.secret_id, 0) >= MINUTE:
+                    self._noted[secret.secret_id] = self._to_note[secret.secret_id] = now
+            elif secret.pending and not access.judges_device_secret:
+                await self._store.settle_device_secret(secret.app_id, secret.device_id, secret.digest, now)
+
+    async def run(self) -> None:
+        """Writes down when secrets were last used, all together, until cancelled."""
+        while True:
+            await self._clock.sleep(_NOTE_EVERY)
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Writes down what has not been written. At most one write for each secret a minute."""
+        noted, self._to_note = self._to_note, {}
+        self._noted = {id_: time for id_, time in self._noted.items() if self._clock.now() - time < MINUTE}
+        if noted:
+            try:
+                await self._store.touch_secrets(noted)
+            except BellhopError:
+                return  # Best effort: the next use is noted again.
+
+
+@dataclass(slots=True)
+class _Claim:
+    """One credential that came: under which key (None: `authorization`), and what it turned out to be."""
+
+    key: SecretKind | None
+    digest: bytes
+    admin: bool = False
+    found: list[KnownSecret] = field(default_factory=list)
+
+    @property
+    def verified(self) -> bool:
+        return self.admin or bool(self.found)
+
+    @property
+    def kind(self) -> SecretKind | None:
+        """None: the admin token, or nothing that is known."""
+        return self.found[0].kind if self.found and not self.admin else None
+
+    @property
+    def name(self) -> str:
+        return ADMIN_TOKEN if self.kind is None else KEYS[self.kind]
+
+    def misplaced(self, admin: bool) -> bool:
+        """Whether it is valid, but something else than its key says."""
+        if self.key is None:
+            return self.verified and (self.kind is SecretKind.DEVICE or self.admin != admin)
+        return self.verified and self.kind is not self.key
+
+    def serves(self, access: Access) -> bool:
+        if access.admin:
+            return self.admin
+        if self.key is SecretKind.DEVICE and access.judges_device_secret:
+            return SecretKind.DEVICE in access.accepted
+        return self.kind in access.accepted
+
+
+def _caller(presented: Presented, claims: Sequence[_Claim]) -> Caller:
+    found = [secret for claim in claims for secret in claim.found]
+    ends = [secret.expire_time for secret in found if secret.expire_time is not None]
+    own = presented.secrets.get(SecretKind.DEVICE)
+    return Caller(
+        app_id=presented.app_id,
+        kinds=frozenset(secret.kind for secret in found),
+        devices=frozenset(secret.device_id for secret in found if secret.kind is SecretKind.DEVICE),
+        expire_time=min(ends, default=None),
+        proof=Proof(
+            authority=any(secret.kind is not SecretKind.DEVICE for secret in found),
+            device_secret=digest_of(own) if own else None,
+            device_secret_ownable=own is not None and len(own) >= OWN_SECRET_LENGTH,
+        ),
+    )
+
+
+_Known = dict[bytes, list[KnownSecret]]
+
+
+class _LookUps:
+    """Joins look-ups that arrive together: while one statement runs, the next one gathers."""
+
+    def __init__(self, store: ApplicationStore) -> None:
+        self._store = store
+        self._waiting: list[tuple[list[bytes], asyncio.Future[_Known]]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def find(self, digests: list[bytes]) -> _Known:
+        """All that is known of these digests and perhaps of others. Raises what the store raises."""
+        future: asyncio.Future[_Known] = asyncio.get_running_loop().create_future()
+        self._waiting.append((digests, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._work())
+        return await future
+
+    async def _work(self) -> None:
+        while self._waiting:
+            group, self._waiting = self._waiting[:_LOOK_UP_AT_ONCE], self._waiting[_LOOK_UP_AT_ONCE:]
+            try:
+                known: _Known = {}
+                for secret in await self._store.find_secrets(list({each for digests, _ in group for each in digests})):
+                    known.setdefault(secret.digest, []).append(secret)
+            except Exception as error:
+                for _, future in group:
+                    if not future.done():
+                        future.set_exception(error)
+            else:
+                for _, future in group:
+                    if not future.done():
+                        future.set_result(known)

@@ -1,0 +1,106 @@
+"""What each method takes for a credential, and how credentials are read from a call's metadata."""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable
+from urllib.parse import unquote
+
+from bellhop_server.app.authenticating import APP_ID, AUTHORIZATION, BIND_GRANT, KEYS, Access, Presented
+from bellhop_server.domain.application import SecretKind
+from bellhop_server.domain.errors import AuthAttemptsExceeded, CredentialsInvalid
+
+_ADMIN = Access(admin=True)
+_APP = Access((SecretKind.APP,))
+_BINDING = (SecretKind.CLIENT, SecretKind.APP)
+_ANY = (SecretKind.CLIENT, SecretKind.APP, SecretKind.DEVICE)
+
+ACCESS: dict[str, Access] = {
+    "/bellhop.v1.Applications/CreateApplication": _ADMIN,
+    "/bellhop.v1.Applications/GetApplication": _ADMIN,
+    "/bellhop.v1.Applications/ListApplications": _ADMIN,
+    "/bellhop.v1.Applications/UpdateApplication": _ADMIN,
+    "/bellhop.v1.Applications/DeleteApplication": _ADMIN,
+    "/bellhop.v1.Applications/RotateSecret": _ADMIN,
+    "/bellhop.v1.Applications/ListSecrets": _ADMIN,
+    "/bellhop.v1.Applications/RevokeSecret": _ADMIN,
+    "/bellhop.v1.Applications/SetCredential": _ADMIN,
+    "/bellhop.v1.Applications/ListCredentials": _ADMIN,
+    "/bellhop.v1.Applications/DeleteCredential": _ADMIN,
+    "/bellhop.v1.PushRegistry/RegisterDevice": Access(_BINDING, judges_device_secret=True),
+    "/bellhop.v1.PushRegistry/RegisterAnonymousDevice": Access(_ANY, optional=True, judges_device_secret=True),
+    "/bellhop.v1.PushRegistry/UnregisterDevice": Access(_ANY, judges_device_secret=True),
+    "/bellhop.v1.PushRegistry/UnregisterUser": Access(_BINDING),
+    "/bellhop.v1.PushRegistry/UpdateDevice": Access(_ANY, judges_device_secret=True),
+    "/bellhop.v1.PushRegistry/GetDevice": Access(_ANY),
+    "/bellhop.v1.PushRegistry/ListDevices": _APP,
+    "/bellhop.v1.PushRegistry/CheckCredential": Access(_ANY),
+    "/bellhop.v1.Notifier/Send": _APP,
+    "/bellhop.v1.Notifier/WatchMessage": _APP,
+    "/bellhop.v1.Notifier/GetMessage": _APP,
+    "/bellhop.v1.Notifier/ListMessages": _APP,
+    "/bellhop.v1.Notifier/ListResults": _APP,
+}
+
+_KNOWN_KEYS = frozenset((APP_ID, AUTHORIZATION, BIND_GRANT, *KEYS.values()))
+
+
+def presented(metadata: Iterable[tuple[str, str | bytes]]) -> Presented:
+    """The credentials in a call's metadata; an empty one counts as none.
+
+    Raises CredentialsInvalid: a key that came twice, or an `authorization` that is not a bearer's.
+    """
+    found: dict[str, str] = {}
+    for key, value in metadata:
+        if key in _KNOWN_KEYS:
+            if key in found:
+                raise CredentialsInvalid()
+            found[key] = value if isinstance(value, str) else value.decode("latin-1")
+    return Presented(
+        app_id=found.get(APP_ID, ""),
+        secrets={kind: found[key] for kind, key in KEYS.items() if found.get(key)},
+        bearer=_bearer(found.get(AUTHORIZATION, "")),
+        bind_grant=bool(found.get(BIND_GRANT)),
+    )
+
+
+def _bearer(authorization: str) -> str:
+    """RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1)."""
+    scheme, _, token = authorization.strip().partition(" ")
+    if scheme and scheme.lower() != "bearer":
+        raise CredentialsInvalid()
+    return token.strip()
+
+
+def address_of(peer: str) -> str:
+    """The peer's address without its port, from gRPC's word for it (`ipv4:192.0.2.1:4711`, `ipv6:%5B::1%5D:4711`)."""
+    scheme, _, rest = peer.partition(":")
+    return unquote(rest).rpartition(":")[0] if scheme in ("ipv4", "ipv6") else scheme
+
+
+class WrongAttempts:
+    """Counts failed credentials by peer and application, so that guessing is slow.
+
+    Only a failure is ever refused: whoever shows a valid credential has not been counted here.
+    """
+
+    ALLOWED = 20
+    SECONDS = 60.0
+    REMEMBERED = 10_000
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
+
+    def failed(self, peer: str, app_id: str) -> None:
+        """Notes one more. Raises AuthAttemptsExceeded beyond what is allowed within a minute."""
+        now = self._monotonic()
+        key = (peer, app_id[:64])
+        failures = self._failures.setdefault(key, deque())
+        self._failures.move_to_end(key)
+        while len(self._failures) > self.REMEMBERED:
+            self._failures.popitem(last=False)
+        while failures and failures[0] <= now - self.SECONDS:
+            failures.popleft()
+        if len(failures) >= self.ALLOWED:
+            raise AuthAttemptsExceeded(failures[0] + self.SECONDS - now)
+        failures.append(now)

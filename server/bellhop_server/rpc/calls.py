@@ -1,0 +1,29 @@
+"""The call that is being served: who calls, and how far its stream has come."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from bellhop_server.app.authenticating import Caller
+
+
+@dataclass(slots=True)
+class Call:
+    """What a servicer may know of a call besides its request.
+
+    A stream notes in `message_id` and `cursor` what it has sent, so that however it ends the caller is told where to
+    go on.
+    """
+
+    method: str
+    peer: str
+    caller: Caller = field(default_factory=Caller)
+    message_id: str = ""
+    cursor: str = ""
+
+
+CURRENT: ContextVar[Call] = ContextVar("call")
+
+
+def caller() -> Caller:
+    """Who makes the call that is being served."""
+    return CURRENT.get().caller

@@ -1,0 +1,190 @@
+"""The edge: what every call passes on its way in and out, in one place.
+
+In: admission, credentials, size, parsing, in this order, so that nothing of a request but its metadata is looked at
+before its caller is known. Requests reach us as bytes for that reason. Out: every error, before or amid a stream,
+becomes a rich status; what nobody foresaw becomes an incident, of which the caller learns the number alone.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from time import perf_counter
+from typing import Any, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from bellhop_server.app.authenticating import Access, Authenticating, Caller
+from bellhop_server.domain import errors
+from bellhop_server.rpc.admission import Admission, Limits
+from bellhop_server.rpc.auth import ACCESS, WrongAttempts, address_of, presented
+from bellhop_server.rpc.calls import CURRENT, Call
+from bellhop_server.rpc.errors import ending_of
+from bellhop_server.rpc.metrics import Metrics
+
+Context = grpc.aio.ServicerContext[bytes, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+T = TypeVar("T")
+
+OURS = "/bellhop."
+
+# A reader that takes nothing will not take the status either.
+_ABORT_SECONDS = 5.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class _ReaderStalled(Exception):
+    """The reader of a stream took nothing for too long."""
+
+
+class Edge(grpc.aio.ServerInterceptor):
+    """Serves the methods of the contract; other services (health, reflection) pass by."""
+
+    def __init__(
+        self,
+        authenticating: Authenticating,
+        admission: Admission,
+        limits: Limits,
+        metrics: Metrics,
+        attempts: WrongAttempts,
+    ) -> None:
+        self._authenticating = authenticating
+        self._admission = admission
+        self._limits = limits
+        self._metrics = metrics
+        self._attempts = attempts
+        self._handlers: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """Wraps a handler of ours, once for each method."""
+        method = handler_call_details.method
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None or not method.startswith(OURS):
+            return handler
+        wrapped = self._wrapped(method, handler)
+        self._handlers[method] = wrapped
+        return wrapped
+
+    def _wrapped(self, method: str, handler: Handler) -> Handler:
+        access = ACCESS[method]
+        parse: Any = handler.request_deserializer
+        answer: Any = handler.unary_unary
+        answers: Any = handler.unary_stream
+
+        async def unary(raw: bytes, context: Context) -> Message | None:
+            call = Call(method, context.peer())
+            started = perf_counter()
+
+            async def serve() -> Message:
+                request = await self._admit(call, access, raw, context, parse)
+                response: Message = await answer(request, context)
+                return response
+
+            response = await self._guarded(call, context, serve)
+            self._metrics.seconds.labels(method).observe(perf_counter() - started)
+            return response
+
+        async def stream(raw: bytes, context: Context) -> None:
+            call = Call(method, context.peer())
+
+            async def serve() -> None:
+                request = await self._admit(call, access, raw, context, parse)
+                with self._admission.stream(call.caller.app_id, call.peer):
+                    await self._pump(answers(request, context), context)
+
+            with self._metrics.streams.labels(method).track_inprogress():
+                await self._guarded(call, context, serve)
+
+        if answers is not None:
+            return grpc.unary_stream_rpc_method_handler(stream, None, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
+
+    async def _admit(
+        self, call: Call, access: Access, raw: bytes, context: Context, parse: Callable[[bytes], Message]
+    ) -> Message:
+        """The request of a caller who is known by then."""
+        metadata = tuple(context.invocation_metadata() or ())
+        size = sum(len(key) + len(value) for key, value in metadata)
+        self._check_size("metadata", size, self._limits.metadata_bytes)
+        came = presented(metadata)
+        call.caller = Caller(app_id=came.app_id)
+        call.caller = await self._authenticating.authenticate(came, access)
+        self._check_size("request", len(raw), self._limits.request_bytes)
+        try:
+            return parse(raw)
+        except DecodeError:
+            violation = errors.Violation("request", "is not a message of this method")
+            raise errors.InvalidRequest([violation]) from None
+
+    def _check_size(self, what: str, size: int, most: int) -> None:
+        if size > most:
+            violation = errors.Violation(what, f"has {size} bytes; at most {most} are allowed")
+            raise errors.InvalidRequest([violation], {"limit": f"{what}_bytes", "value": str(most)})
+
+    async def _pump(self, responses: AsyncGenerator[Message], context: Context) -> None:
+        """Writes what the servicer yields. It goes on only once its last message has been taken."""
+        async with aclosing(responses):
+            async for response in responses:
+                try:
+                    async with asyncio.timeout(self._limits.reader_seconds):
+                        await context.write(response)
+                except TimeoutError:
+                    raise _ReaderStalled() from None
+
+    async def _guarded(self, call: Call, context: Context, serve: Callable[[], Awaitable[T]]) -> T | None:
+        """Serves one call. Whatever goes wrong leaves as a status; a cancellation passes."""
+        CURRENT.set(call)
+        try:
+            with self._admission.call():
+                answer = await serve()
+        except asyncio.CancelledError:
+            self._count(call, grpc.StatusCode.CANCELLED)
+            raise
+        except Exception as error:
+            if context.done():  # The caller is gone; there is nobody to tell.
+                self._count(call, grpc.StatusCode.CANCELLED)
+                return None
+            await self._abort(call, context, self._told(call, error))
+            return None
+        self._count(call, grpc.StatusCode.OK)
+        return answer
+
+    def _told(self, call: Call, error: Exception) -> errors.BellhopError:
+        """What the caller is told."""
+        match error:
+            case errors.CredentialsInvalid():
+                try:
+                    self._attempts.failed(address_of(call.peer), call.caller.app_id)
+                except errors.AuthAttemptsExceeded as exceeded:
+                    return exceeded
+                return error
+            case errors.StreamInterrupted() | _ReaderStalled():
+                return errors.StreamInterrupted(call.message_id, call.cursor)
+            case errors.BellhopError():
+                return error
+        incident_id = secrets.token_hex(8)
+        _log.error("incident", incident_id=incident_id, method=call.method, exc_info=error)
+        return errors.InternalError(incident_id)
+
+    async def _abort(self, call: Call, context: Context, error: errors.BellhopError) -> None:
+        ending = ending_of(error)
+        self._count(call, ending.code)
+        _log.debug("call refused", method=call.method, peer=call.peer, reason=error.reason)
+        try:
+            async with asyncio.timeout(_ABORT_SECONDS):
+                await context.abort(ending.code, ending.text, ending.trailers)
+        except TimeoutError:
+            return  # It goes out once the reader takes what is before it, or hangs up.
+
+    def _count(self, call: Call, code: grpc.StatusCode) -> None:
+        self._metrics.calls.labels(call.method, code.name).inc()

@@ -1,0 +1,106 @@
+"""What each error of the domain is as a gRPC status. The only place that knows both."""
+
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf import duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from bellhop.v1 import error_reason_pb2
+from bellhop_server.domain import errors
+
+DOMAIN = "bellhop"
+
+MAX_VIOLATIONS = 25
+
+# Trailers beyond 8 KiB are refused at random by gRPC clients (its soft limit), so a status keeps well below.
+MAX_STATUS_BYTES = 6 * 1024
+_MAX_TEXT = 300
+_MAX_METADATA = 600
+
+_CODES: dict[type[errors.BellhopError], grpc.StatusCode] = {
+    errors.CredentialsMissing: grpc.StatusCode.UNAUTHENTICATED,
+    errors.CredentialsInvalid: grpc.StatusCode.UNAUTHENTICATED,
+    errors.DeviceProofRequired: grpc.StatusCode.UNAUTHENTICATED,
+    errors.CredentialKindNotAccepted: grpc.StatusCode.PERMISSION_DENIED,
+    errors.DeniedByPolicy: grpc.StatusCode.PERMISSION_DENIED,
+    errors.InvalidRequest: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.PageTokenInvalid: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.CursorInvalid: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.ApplicationNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.SecretNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.CredentialNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.DeviceNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.MessageNotFound: grpc.StatusCode.NOT_FOUND,
+    errors.ApplicationAlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.RequestIdReused: grpc.StatusCode.ALREADY_EXISTS,
+    errors.TargetRequired: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.CredentialRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ConcurrentChange: grpc.StatusCode.ABORTED,
+    errors.AuthAttemptsExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.ServiceUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.StreamInterrupted: grpc.StatusCode.UNAVAILABLE,
+    errors.InternalError: grpc.StatusCode.INTERNAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A status as it goes out: code, text and trailing metadata (google.rpc.Status among it)."""
+
+    code: grpc.StatusCode
+    text: str
+    trailers: tuple[tuple[str, str | bytes], ...]
+
+
+def ending_of(error: errors.BellhopError) -> Ending:
+    """The status of an error: one ErrorInfo, and BadRequest, RetryInfo, RequestInfo where they apply."""
+    code = _CODES[type(error)]
+    status = status_pb2.Status(code=code.value[0], message=cut(error.text, _MAX_TEXT))
+    reason = error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason}")
+    _add(
+        status,
+        error_details_pb2.ErrorInfo(
+            reason=error_reason_pb2.ErrorReason.Name(reason),
+            domain=DOMAIN,
+            metadata={key: cut(value, _MAX_METADATA) for key, value in error.metadata.items()},
+        ),
+    )
+    trailers: list[tuple[str, str | bytes]] = []
+    if error.retry_after is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(max(1, round(error.retry_after * 1000)))
+        _add(status, error_details_pb2.RetryInfo(retry_delay=delay))
+        trailers.append(("grpc-retry-pushback-ms", str(delay.ToMilliseconds())))
+    if isinstance(error, errors.InternalError):
+        _add(status, error_details_pb2.RequestInfo(request_id=error.metadata["incident_id"]))
+    if isinstance(error, errors.InvalidRequest) and error.violations:
+        _add(status, _bad_request(error.violations, MAX_STATUS_BYTES - status.ByteSize()))
+    trailers.append(("grpc-status-details-bin", status.SerializeToString()))
+    return Ending(code, status.message, tuple(trailers))
+
+
+def _bad_request(violations: list[errors.Violation], room: int) -> error_details_pb2.BadRequest:
+    """The first violations, as many as may be told; the text of the status says how many there are."""
+    told = error_details_pb2.BadRequest()
+    room -= 128  # For what wraps it.
+    for violation in violations[:MAX_VIOLATIONS]:
+        told.field_violations.add(
+            field=cut(violation.field, _MAX_TEXT), description=cut(violation.description, _MAX_TEXT)
+        )
+        if told.ByteSize() > room:
+            del told.field_violations[-1]
+            break
+    return told
+
+
+def _add(status: status_pb2.Status, detail: Message) -> None:
+    status.details.add().Pack(detail)
+
+
+def cut(text: str, limit: int) -> str:
+    """The text, or its beginning and an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,158 @@
+"""Messages of the contract to nouns of the domain and back: applications, secrets, credentials, devices."""
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from bellhop.v1 import applications_pb2 as apps
+from bellhop.v1 import device_pb2
+from bellhop.v1 import push_registry_pb2 as reg
+from bellhop_server.domain import Micros
+from bellhop_server.domain.application import (
+    AnonymousPolicy,
+    ApnsCredential,
+    Application,
+    Breaker,
+    Credential,
+    Policy,
+    Secret,
+)
+from bellhop_server.domain.device import ApnsEnvironment, Device, DeviceFacts, Platform, Target
+
+
+def timestamp(micros: Micros) -> Timestamp:
+    """A point in time."""
+    seconds, rest = divmod(micros, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=rest * 1000)
+
+
+def optional_timestamp(micros: Micros | None) -> Timestamp | None:
+    """A point in time, or unset."""
+    return None if micros is None else timestamp(micros)
+
+
+def micros_of(value: Timestamp | Duration) -> Micros:
+    """A point in time or a span; what is finer than a microsecond is dropped."""
+    return value.seconds * 1_000_000 + value.nanos // 1000
+
+
+def normal_locale(tag: str) -> str:
+    """The usual spelling of a language tag (RFC 5646 section 2.1.1): `zh_hant_tw` is `zh-Hant-TW`."""
+    parts = tag.replace("_", "-").lower().split("-")
+    for index, part in enumerate(parts[1:], start=1):
+        if len(parts[index - 1]) == 1:
+            continue
+        if len(part) == 2:
+            parts[index] = part.upper()
+        elif len(part) == 4:
+            parts[index] = part.title()
+    return "-".join(parts)
+
+
+def target_of(
+    request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest | reg.UpdateDeviceRequest,
+) -> Target | None:
+    """Where a device is found; None: the request does not say."""
+    if not request.HasField("apns"):
+        return None
+    apns = request.apns
+    environment = ApnsEnvironment(apns.environment) if apns.environment else None
+    return Target(Platform.APNS, apns.token.lower(), apns.topic, environment)
+
+
+def facts_of(request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest) -> DeviceFacts:
+    """What an app says of its installation."""
+    return DeviceFacts(
+        locale=normal_locale(request.locale),
+        time_zone=request.time_zone,
+        app_version=request.app_version,
+        attributes=dict(request.attributes),
+    )
+
+
+def device(value: Device) -> device_pb2.Device:
+    """A device as it is shown."""
+    return device_pb2.Device(
+        device_id=value.device_id,
+        user_id=value.user_id or "",
+        platform=device_pb2.Platform.ValueType(value.target.platform),
+        locale=value.facts.locale,
+        time_zone=value.facts.time_zone,
+        app_version=value.facts.app_version,
+        attributes=value.facts.attributes,
+        register_time=timestamp(value.register_time),
+        bind_time=optional_timestamp(value.bind_time),
+        update_time=timestamp(value.update_time),
+        target_time=timestamp(value.target_time),
+        state=device_pb2.DeviceState.ValueType(value.state),
+        target_fingerprint=value.target.fingerprint,
+        apns_topic=value.target.apns_topic,
+        apns_environment=device_pb2.ApnsEnvironment.ValueType(value.target.apns_environment or 0),
+    )
+
+
+def policy_of(policy: apps.ApplicationPolicy) -> Policy:
+    """Rules of an application, defaults filled in."""
+    return Policy(AnonymousPolicy(policy.anonymous_policy or AnonymousPolicy.OPEN))
+
+
+def application(value: Application, breakers: list[Breaker]) -> apps.Application:
+    """An application as it is shown."""
+    policy = apps.AnonymousPolicy.ValueType(value.policy.anonymous_policy)
+    return apps.Application(
+        app_id=value.app_id,
+        display_name=value.display_name,
+        policy=apps.ApplicationPolicy(anonymous_policy=policy),
+        create_time=timestamp(value.create_time),
+        update_time=timestamp(value.update_time),
+        breakers=[
+            apps.Breaker(
+                credential_id=breaker.credential_id,
+                platform=device_pb2.Platform.ValueType(breaker.platform),
+                reason=breaker.reason,
+                retry_time=timestamp(breaker.retry_time),
+            )
+            for breaker in breakers
+        ],
+    )
+
+
+def secret(value: Secret) -> apps.Secret:
+    """A secret as it is shown: without its text."""
+    return apps.Secret(
+        secret_id=value.secret_id,
+        kind=apps.SecretKind.ValueType(value.kind),
+        hint=value.hint,
+        create_time=timestamp(value.create_time),
+        expire_time=optional_timestamp(value.expire_time),
+        last_use_time=optional_timestamp(value.last_use_time),
+    )
+
+
+def apns_credential_of(credential: apps.ApnsCredential) -> ApnsCredential:
+    """An APNs credential as it came."""
+    return ApnsCredential(
+        key_id=credential.key.key_id,
+        team_id=credential.key.team_id,
+        p8=credential.key.p8,
+        topics=tuple(credential.topics),
+        environments=tuple(map(ApnsEnvironment, credential.environments)),
+    )
+
+
+def credential(value: Credential) -> apps.Credential:
+    """A provider credential as it is shown: without its key."""
+    probe = value.probe
+    return apps.Credential(
+        credential_id=value.credential_id,
+        platform=device_pb2.Platform.ValueType(value.platform),
+        update_time=timestamp(value.update_time),
+        apns=apps.ApnsCredentialDetail(
+            key_id=value.secret.key_id,
+            team_id=value.secret.team_id,
+            topics=value.secret.topics,
+            environments=map(device_pb2.ApnsEnvironment.ValueType, value.secret.environments),
+        ),
+        probe=None
+        if probe is None
+        else apps.ProbeResult(ok=probe.ok, reason=probe.reason, probe_time=timestamp(probe.probe_time)),
+    )

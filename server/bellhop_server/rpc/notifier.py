@@ -1,0 +1,133 @@
+"""The service that sends, and tells what became of it."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from bellhop.v1 import event_pb2, message_pb2, notifier_pb2_grpc
+from bellhop.v1 import notifier_pb2 as notes
+from bellhop_server.app.sending import Sending
+from bellhop_server.app.watching import Watching
+from bellhop_server.domain.device import Platform
+from bellhop_server.domain.event import Event
+from bellhop_server.domain.message import Message, MessageState, Outcome
+from bellhop_server.ports import MessageStore, ResultQuery
+from bellhop_server.rpc import mapping, mapping_message
+from bellhop_server.rpc.calls import CURRENT, caller
+from bellhop_server.rpc.cursors import cursor_of, seq_of
+from bellhop_server.rpc.metrics import Metrics
+from bellhop_server.rpc.pages import Paging, Position
+from bellhop_server.rpc.validation import validate
+
+MESSAGES_PAGE, MAX_MESSAGES_PAGE = 50, 500
+RESULTS_PAGE, MAX_RESULTS_PAGE = 200, 1000
+
+# Messages are read from the store with what was sent, up to 4 MiB each, so few at a time.
+_READ_AT_ONCE = 25
+
+
+class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
+    """Maps the Notifier service to `Sending` and `Watching`, and its lists to the store."""
+
+    def __init__(self, sending: Sending, watching: Watching, store: MessageStore, metrics: Metrics) -> None:
+        self._sending = sending
+        self._watching = watching
+        self._store = store
+        self._metrics = metrics
+
+    async def Send(self, request: notes.SendRequest, context: Any) -> AsyncGenerator[notes.SendResponse]:
+        send = mapping_message.send_of(caller().app_id, request)
+        if request.validate_only:
+            validate(request)
+            counts = mapping_message.message_counts(await self._sending.resolve(send))
+            yield notes.SendResponse(event=event_pb2.SendEvent(validated=event_pb2.Validated(counts=counts)))
+            return
+        accepted = await self._sending.accept(send, lambda: validate(request))
+        if not accepted.replayed:
+            self._metrics.messages.inc()
+        result_filter = mapping_message.filter_of(request.result_filter)
+        events = self._watching.watch(accepted.message, 0, result_filter, replayed=accepted.replayed)
+        async with aclosing(events), aclosing(_told(accepted.message, events)) as told:
+            async for event in told:
+                yield notes.SendResponse(event=event)
+                if request.accept_only:
+                    return
+
+    async def WatchMessage(
+        self, request: notes.WatchMessageRequest, context: Any
+    ) -> AsyncGenerator[notes.WatchMessageResponse]:
+        validate(request)
+        message = await self._store.get_message(caller().app_id, request.message_id)
+        after = seq_of(message.app_id, message.message_id, request.after_cursor)
+        events = self._watching.watch(message, after, mapping_message.filter_of(request.result_filter))
+        async with aclosing(events), aclosing(_told(message, events)) as told:
+            async for event in told:
+                yield notes.WatchMessageResponse(event=event)
+
+    async def GetMessage(self, request: notes.GetMessageRequest, context: Any) -> notes.GetMessageResponse:
+        validate(request)
+        message = await self._store.get_message(caller().app_id, request.message_id)
+        (shown,) = await self._shown([message], request.view)
+        return notes.GetMessageResponse(message=shown)
+
+    async def ListMessages(self, request: notes.ListMessagesRequest, context: Any) -> notes.ListMessagesResponse:
+        validate(request)
+        paging = Paging(request, caller().app_id, default=MESSAGES_PAGE, most=MAX_MESSAGES_PAGE)
+        page, token = await paging.fill(self._messages(request, paging))
+        return notes.ListMessagesResponse(messages=page, next_page_token=token)
+
+    async def _messages(
+        self, request: notes.ListMessagesRequest, paging: Paging
+    ) -> AsyncIterator[tuple[message_pb2.PushMessage, Position]]:
+        begin, end = request.accepted_from_time, request.accepted_until_time
+        before = (int(paging.after[0]), int(paging.after[1])) if paging.after else None
+        while True:
+            messages = await self._store.list_messages(
+                caller().app_id,
+                tuple(map(MessageState, request.states)),
+                mapping.micros_of(begin) if request.HasField("accepted_from_time") else None,
+                mapping.micros_of(end) if request.HasField("accepted_until_time") else None,
+                before,
+                min(_READ_AT_ONCE, paging.size + 1),
+            )
+            for message, shown in zip(messages, await self._shown(messages, request.view), strict=True):
+                before = (message.accept_time, message.ref)
+                yield shown, list(before)
+            if len(messages) < min(_READ_AT_ONCE, paging.size + 1):
+                return
+
+    async def ListResults(self, request: notes.ListResultsRequest, context: Any) -> notes.ListResultsResponse:
+        validate(request)
+        message = await self._store.get_message(caller().app_id, request.message_id)
+        paging = Paging(request, caller().app_id, default=RESULTS_PAGE, most=MAX_RESULTS_PAGE)
+        query = ResultQuery(
+            message.ref,
+            mapping_message.filter_of(request.result_filter),
+            tuple(map(Outcome, request.outcomes)),
+            tuple(map(Platform, request.platforms)),
+            request.device_id,
+            request.user_id,
+        )
+        after = int(paging.after[0]) if paging.after else 0
+
+        async def rows() -> AsyncIterator[tuple[message_pb2.Result, Position]]:
+            for seq, result in await self._store.list_results(query, after, paging.size + 1):
+                yield mapping_message.result(result), [seq]
+
+        page, token = await paging.fill(rows())
+        return notes.ListResultsResponse(results=page, next_page_token=token)
+
+    async def _shown(self, messages: list[Message], view: int) -> list[message_pb2.PushMessage]:
+        counts = await self._store.counts([message.ref for message in messages]) if messages else {}
+        full = view == notes.MESSAGE_VIEW_FULL
+        return [mapping_message.push_message(each, counts[each.ref], full=full) for each in messages]
+
+
+async def _told(message: Message, events: AsyncIterator[Event]) -> AsyncGenerator[event_pb2.SendEvent]:
+    """Events with their cursors. Notes what the reader has taken, since it goes on only then."""
+    call = CURRENT.get()
+    call.message_id = message.message_id
+    async for event in events:
+        cursor = cursor_of(message.app_id, message.message_id, event.seq)
+        yield mapping_message.send_event(event, cursor)
+        call.cursor = cursor

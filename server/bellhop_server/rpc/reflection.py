@@ -1,0 +1,82 @@
+"""Server reflection with the contract's comments, so that grpcurl and its like show the manual.
+
+The descriptors that protoc compiles into Python have no comments; those of `descriptors.binpb` have.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from importlib.resources import files
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+import bellhop.v1
+
+# Same messages, another name: newer tools ask for v1 first.
+_V1 = "grpc.reflection.v1.ServerReflection"
+
+_Response = reflection_pb2.ServerReflectionResponse
+
+
+class ReflectionServicer(reflection_pb2_grpc.ServerReflectionServicer):  # type: ignore[misc]  # Has no stubs.
+    """Describes the services with these names."""
+
+    def __init__(self, services: Iterable[str]) -> None:
+        self._services = sorted(services)
+        self._pool = descriptor_pool.Default()
+        described = FileDescriptorSet.FromString((files(bellhop.v1) / "descriptors.binpb").read_bytes())
+        self._commented = {file.name: file.SerializeToString() for file in described.file}
+
+    async def ServerReflectionInfo(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        """Answers one request after the other."""
+        async for request in requests:
+            response = self._answer(request)
+            response.original_request.CopyFrom(request)
+            yield response
+
+    def _answer(self, request: Any) -> Any:
+        try:
+            match request.WhichOneof("message_request"):
+                case "list_services":
+                    services = [reflection_pb2.ServiceResponse(name=name) for name in self._services]
+                    return _Response(list_services_response=reflection_pb2.ListServiceResponse(service=services))
+                case "file_by_filename":
+                    return self._files(self._pool.FindFileByName(request.file_by_filename))
+                case "file_containing_symbol":
+                    return self._files(self._pool.FindFileContainingSymbol(request.file_containing_symbol))
+                case "all_extension_numbers_of_type":
+                    message = self._pool.FindMessageTypeByName(request.all_extension_numbers_of_type)
+                    numbers = reflection_pb2.ExtensionNumberResponse(base_type_name=message.full_name)
+                    return _Response(all_extension_numbers_response=numbers)
+        except KeyError:
+            pass
+        # The contract has no extensions, so nothing is found of them either.
+        error = reflection_pb2.ErrorResponse(error_code=grpc.StatusCode.NOT_FOUND.value[0], error_message="not found")
+        return _Response(error_response=error)
+
+    def _files(self, file: FileDescriptor) -> Any:
+        """A file and all that it imports, each once."""
+        found: dict[str, bytes] = {}
+        waiting = [file]
+        while waiting:
+            each = waiting.pop()
+            if each.name not in found:
+                found[each.name] = self._commented.get(each.name, each.serialized_pb)
+                waiting += each.dependencies
+        descriptors = reflection_pb2.FileDescriptorResponse(file_descriptor_proto=found.values())
+        return _Response(file_descriptor_response=descriptors)
+
+
+def add_reflection(server: grpc.aio.Server, services: Iterable[str]) -> None:
+    """Serves reflection under both of its names."""
+    servicer = ReflectionServicer(services)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, server)
+    handler = grpc.stream_stream_rpc_method_handler(
+        servicer.ServerReflectionInfo,
+        reflection_pb2.ServerReflectionRequest.FromString,
+        reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(_V1, {"ServerReflectionInfo": handler}),))

@@ -1,0 +1,243 @@
+"""The rules of every request, field by field, as the contract's comments state them. All violations are told at once.
+
+What a notification may say is in `validation_message.py`.
+"""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.message import Message
+
+from bellhop.v1 import applications_pb2 as apps
+from bellhop.v1 import device_pb2, event_pb2, message_pb2
+from bellhop.v1 import notifier_pb2 as notes
+from bellhop.v1 import push_registry_pb2 as reg
+from bellhop_server.rpc.rules import APP_ID, HEX, LOCALE, MESSAGE_ID, TIME_ZONE, TOPIC, Findings
+from bellhop_server.rpc.validation_message import validate_send
+
+MAX_ATTRIBUTES = 50
+ATTRIBUTE_LENGTH = 256
+DISPLAY_NAME_LENGTH = 128
+P8_LENGTH = 4096
+MAX_TOPICS = 400
+MAX_OVERLAP = timedelta(days=90)
+TOKEN_DIGITS = 512
+CURSOR_LENGTH = 128
+
+_CREDENTIAL_ID = re.compile(r"[a-z0-9-]{1,63}")
+_APPLE_ID = re.compile(r"[A-Z0-9]{10}")
+
+
+def validate(request: Message) -> None:
+    """Raises InvalidRequest with everything that is wrong with a request."""
+    found = Findings()
+    _RULES[type(request)](found, request)
+    found.raise_if_any()
+
+
+def _register_device(found: Findings, request: reg.RegisterDeviceRequest) -> None:
+    found.text("device_id", request.device_id, 128, controls=False)
+    found.user_id("user_id", request.user_id)
+    _target_and_facts(found, request)
+
+
+def _register_anonymous_device(found: Findings, request: reg.RegisterAnonymousDeviceRequest) -> None:
+    found.text("device_id", request.device_id, 128, controls=False)
+    _target_and_facts(found, request)
+
+
+def _target_and_facts(found: Findings, request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest) -> None:
+    _target(found, request)
+    _texts(found, request)
+    found.string_map("attributes", request.attributes, MAX_ATTRIBUTES, ATTRIBUTE_LENGTH)
+
+
+def _target(
+    found: Findings,
+    request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest | reg.UpdateDeviceRequest,
+) -> None:
+    if not request.HasField("apns"):
+        return
+    token = request.apns.token
+    if found.required("apns.token", bool(token)) and (
+        not HEX.fullmatch(token) or len(token) % 2 or len(token) > TOKEN_DIGITS
+    ):
+        found.add("apns.token", f"is not an even number of hexadecimal digits, 2 to {TOKEN_DIGITS}")
+    found.pattern("apns.topic", request.apns.topic, TOPIC, "a bundle id: [A-Za-z0-9.-]{1,255}")
+    found.enum("apns.environment", request.apns.environment, device_pb2.ApnsEnvironment.DESCRIPTOR)
+
+
+def _texts(
+    found: Findings,
+    request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest | reg.UpdateDeviceRequest,
+) -> None:
+    found.pattern("locale", request.locale, LOCALE, "a BCP 47 language tag of up to 64 characters")
+    found.pattern("time_zone", request.time_zone, TIME_ZONE, "a time zone name: [A-Za-z0-9._+/-]{1,64}")
+    found.text("app_version", request.app_version, 64)
+
+
+def _update_device(found: Findings, request: reg.UpdateDeviceRequest) -> None:
+    found.device_id("device_id", request.device_id)
+    _target(found, request)
+    _texts(found, request)
+    found.string_map("set_attributes", request.set_attributes, MAX_ATTRIBUTES, ATTRIBUTE_LENGTH)
+    if found.count("remove_attributes", len(request.remove_attributes), MAX_ATTRIBUTES):
+        for index, key in enumerate(request.remove_attributes):
+            found.key(f"remove_attributes[{index}]", key)
+            if key in request.set_attributes:
+                found.add(f"remove_attributes[{index}]", "is in set_attributes too")
+
+
+def _one_device(found: Findings, request: reg.UnregisterDeviceRequest | reg.GetDeviceRequest) -> None:
+    found.device_id("device_id", request.device_id)
+
+
+def _unregister_user(found: Findings, request: reg.UnregisterUserRequest) -> None:
+    found.user_id("user_id", request.user_id)
+
+
+def _list_devices(found: Findings, request: reg.ListDevicesRequest) -> None:
+    found.page_size("page_size", request.page_size)
+    found.optional_user_id("user_id", request.user_id)
+    found.enums("platforms", request.platforms, device_pb2.Platform.DESCRIPTOR)
+    found.enums("states", request.states, device_pb2.DeviceState.DESCRIPTOR)
+
+
+def _nothing(found: Findings, request: Message) -> None:
+    """Every such request is right."""
+
+
+def _watch_message(found: Findings, request: notes.WatchMessageRequest) -> None:
+    found.message_id("message_id", request.message_id)
+    found.text("after_cursor", request.after_cursor, CURSOR_LENGTH)
+    found.enum("result_filter", request.result_filter, event_pb2.ResultFilter.DESCRIPTOR)
+
+
+def _get_message(found: Findings, request: notes.GetMessageRequest) -> None:
+    found.message_id("message_id", request.message_id)
+    found.enum("view", request.view, notes.MessageView.DESCRIPTOR)
+
+
+def _list_messages(found: Findings, request: notes.ListMessagesRequest) -> None:
+    found.page_size("page_size", request.page_size)
+    found.enums("states", request.states, message_pb2.MessageState.DESCRIPTOR)
+    found.timestamp("accepted_from_time", request.accepted_from_time)
+    found.timestamp("accepted_until_time", request.accepted_until_time)
+    found.enum("view", request.view, notes.MessageView.DESCRIPTOR)
+
+
+def _list_results(found: Findings, request: notes.ListResultsRequest) -> None:
+    found.message_id("message_id", request.message_id)
+    found.page_size("page_size", request.page_size)
+    found.enum("result_filter", request.result_filter, event_pb2.ResultFilter.DESCRIPTOR)
+    if request.result_filter == event_pb2.RESULT_FILTER_NONE:
+        found.add("result_filter", "NONE would show nothing")
+    found.enums("outcomes", request.outcomes, message_pb2.Outcome.DESCRIPTOR)
+    found.enums("platforms", request.platforms, device_pb2.Platform.DESCRIPTOR)
+    found.text("device_id", request.device_id, 128, controls=False)
+    found.optional_user_id("user_id", request.user_id)
+
+
+def _create_application(found: Findings, request: apps.CreateApplicationRequest) -> None:
+    found.pattern("app_id", request.app_id, APP_ID, "[a-z0-9][a-z0-9-]{0,62}")
+    _display_name(found, request.display_name)
+    _policy(found, request.policy)
+
+
+def _update_application(found: Findings, request: apps.UpdateApplicationRequest) -> None:
+    found.app_id("app_id", request.app_id)
+    if request.HasField("display_name"):
+        _display_name(found, request.display_name)
+    _policy(found, request.policy)
+
+
+def _display_name(found: Findings, name: str) -> None:
+    if found.required("display_name", bool(name)):
+        found.text("display_name", name, DISPLAY_NAME_LENGTH, controls=False)
+
+
+def _policy(found: Findings, policy: apps.ApplicationPolicy) -> None:
+    found.enum("policy.anonymous_policy", policy.anonymous_policy, apps.AnonymousPolicy.DESCRIPTOR)
+
+
+def _one_application(found: Findings, request: apps.GetApplicationRequest | apps.DeleteApplicationRequest) -> None:
+    found.app_id("app_id", request.app_id)
+
+
+def _list_applications(found: Findings, request: apps.ListApplicationsRequest) -> None:
+    found.page_size("page_size", request.page_size)
+
+
+def _list_of_application(found: Findings, request: apps.ListSecretsRequest | apps.ListCredentialsRequest) -> None:
+    found.app_id("app_id", request.app_id)
+    found.page_size("page_size", request.page_size)
+
+
+def _rotate_secret(found: Findings, request: apps.RotateSecretRequest) -> None:
+    found.app_id("app_id", request.app_id)
+    if found.required("kind", request.kind != apps.SECRET_KIND_UNSPECIFIED):
+        found.enum("kind", request.kind, apps.SecretKind.DESCRIPTOR)
+    found.duration("overlap", request.overlap, MAX_OVERLAP)
+
+
+def _revoke_secret(found: Findings, request: apps.RevokeSecretRequest) -> None:
+    found.app_id("app_id", request.app_id)
+    found.required_pattern("secret_id", request.secret_id, MESSAGE_ID, "[A-Za-z0-9_-]{1,64}")
+
+
+def _set_credential(found: Findings, request: apps.SetCredentialRequest) -> None:
+    found.app_id("app_id", request.app_id)
+    found.pattern("credential_id", request.credential_id, _CREDENTIAL_ID, "[a-z0-9-]{1,63}")
+    if not found.required("credential", request.HasField("apns")):
+        return
+    apns = request.apns
+    if found.required("apns.auth", apns.HasField("key")):
+        key = apns.key
+        found.required_pattern("apns.key.key_id", key.key_id, _APPLE_ID, "[A-Z0-9]{10}")
+        found.required_pattern("apns.key.team_id", key.team_id, _APPLE_ID, "[A-Z0-9]{10}")
+        if found.required("apns.key.p8", bool(key.p8)):
+            found.text("apns.key.p8", key.p8, P8_LENGTH)
+    if found.required("apns.topics", bool(apns.topics)) and found.count("apns.topics", len(apns.topics), MAX_TOPICS):
+        seen: set[str] = set()
+        for index, topic in enumerate(apns.topics):
+            at = f"apns.topics[{index}]"
+            found.required_pattern(at, topic, TOPIC, "a bundle id: [A-Za-z0-9.-]{1,255}")
+            if topic in seen:
+                found.add(at, "is there twice")
+            seen.add(topic)
+    found.enums("apns.environments", apns.environments, device_pb2.ApnsEnvironment.DESCRIPTOR)
+
+
+def _delete_credential(found: Findings, request: apps.DeleteCredentialRequest) -> None:
+    found.app_id("app_id", request.app_id)
+    found.required_pattern("credential_id", request.credential_id, _CREDENTIAL_ID, "[a-z0-9-]{1,63}")
+
+
+_RULES: dict[type[Message], Callable[[Findings, Any], None]] = {
+    apps.CreateApplicationRequest: _create_application,
+    apps.GetApplicationRequest: _one_application,
+    apps.ListApplicationsRequest: _list_applications,
+    apps.UpdateApplicationRequest: _update_application,
+    apps.DeleteApplicationRequest: _one_application,
+    apps.RotateSecretRequest: _rotate_secret,
+    apps.ListSecretsRequest: _list_of_application,
+    apps.RevokeSecretRequest: _revoke_secret,
+    apps.SetCredentialRequest: _set_credential,
+    apps.ListCredentialsRequest: _list_of_application,
+    apps.DeleteCredentialRequest: _delete_credential,
+    reg.RegisterDeviceRequest: _register_device,
+    reg.RegisterAnonymousDeviceRequest: _register_anonymous_device,
+    reg.UnregisterDeviceRequest: _one_device,
+    reg.UnregisterUserRequest: _unregister_user,
+    reg.UpdateDeviceRequest: _update_device,
+    reg.GetDeviceRequest: _one_device,
+    reg.ListDevicesRequest: _list_devices,
+    reg.CheckCredentialRequest: _nothing,
+    notes.SendRequest: validate_send,
+    notes.WatchMessageRequest: _watch_message,
+    notes.GetMessageRequest: _get_message,
+    notes.ListMessagesRequest: _list_messages,
+    notes.ListResultsRequest: _list_results,
+}
