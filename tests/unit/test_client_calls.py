@@ -7,7 +7,6 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
-from tests.unit.scripted_server import Refusal, ScriptedServer, error_info, scripted_server
 
 from bellhop.v1 import applications_pb2, notifier_pb2, push_registry_pb2
 from bellhop.v1.device_pb2 import Device
@@ -28,6 +27,7 @@ from bellhop_client import (
     Violation,
     service_config,
 )
+from tests.unit.scripted_server import Refusal, ScriptedServer, error_info, scripted_server
 
 # The server's own delay of 1 ms keeps the repeats of gRPC from taking their time.
 BRIEFLY_AWAY = Refusal(grpc.StatusCode.UNAVAILABLE, "away", error_info("SERVICE_UNAVAILABLE"), pushback_ms="1")

@@ -8,10 +8,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.unit.scripted_server import scripted_server
 
 from bellhop_client import AdminClient, Client, UnavailableError
 from bellhop_client.connection import _parse_target
+from tests.unit.scripted_server import scripted_server
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,6 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
-from tests.unit.scripted_server import (
-    MESSAGE,
-    UNAVAILABLE,
-    Refusal,
-    ScriptedNotifier,
-    ScriptedServer,
-    error_info,
-    scripted_server,
-)
 
 from bellhop_client import (
     BellhopError,
@@ -30,6 +21,15 @@ from bellhop_client import (
     to_users,
 )
 from bellhop_client.retry import is_interruption
+from tests.unit.scripted_server import (
+    MESSAGE,
+    UNAVAILABLE,
+    Refusal,
+    ScriptedNotifier,
+    ScriptedServer,
+    error_info,
+    scripted_server,
+)
 
 NO_DELAY = RetryPolicy(initial_delay=0.0, opening_attempts=3, resuming_attempts=3)
 DINNER = Notification(title="Dinner")

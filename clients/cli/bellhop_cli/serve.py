@@ -1,0 +1,16 @@
+"""`bellhop serve`: the server."""
+
+from pathlib import Path
+
+import click
+
+from bellhop_cli.settings import config_option, load_settings
+
+
+@click.command("serve")
+@config_option
+def command(config: Path | None) -> None:
+    """Serve gRPC until SIGTERM or Ctrl-C. Works without any setting, on this machine alone."""
+    from bellhop_server.main import serve
+
+    serve(load_settings(config))
