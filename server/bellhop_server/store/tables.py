@@ -205,19 +205,18 @@ payloads = Table(
     Column("body", Text, nullable=False),
 )
 
-# Outlives its message by a day, so that a late repeat is still no second push. `by_message_id`: the caller gave no
-# request id but named the message, and `request_id` holds that name.
+# Outlives its message by a day, so that a late repeat is still no second push. A caller who gave no request id but
+# named the message is known by that name here.
 request_ids = Table(
     "request_ids",
     metadata,
     Column("app_id", Id, nullable=False),
-    Column("by_message_id", Boolean, nullable=False),
     Column("request_id", Id, nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("message_id", Id, nullable=False),
     Column("message_ref", BigInteger, nullable=False),
     Column("forget_time", Time),
-    PrimaryKeyConstraint("app_id", "by_message_id", "request_id"),
+    PrimaryKeyConstraint("app_id", "request_id"),
     Index(None, "forget_time"),
 )
 

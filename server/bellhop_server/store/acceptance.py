@@ -1,0 +1,179 @@
+"""Accepting sends in SQL, many in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, select, tuple_
+
+from bellhop_server.domain import Micros
+from bellhop_server.domain.errors import BellhopError, ConcurrentChange, RequestIdReused
+from bellhop_server.domain.message import MessageState, Send
+from bellhop_server.store.bulk import insert_many
+from bellhop_server.store.message_body import encode
+from bellhop_server.store.tables import messages, payloads, request_ids
+
+_MESSAGE_COLUMNS = (
+    "app_id",
+    "message_id",
+    "ref",
+    "request_id",
+    "state",
+    "priority",
+    "resend",
+    "accept_time",
+    "expire_time",
+    "planned",
+    "plan_after",
+    "device_count",
+    "finished_count",
+    "not_registered_count",
+    "result_seq",
+    "payload_erased",
+)
+_KEY_COLUMNS = ("app_id", "request_id", "fingerprint", "message_id", "message_ref")
+
+_NEW_REFS = {
+    "sqlite": "SELECT COALESCE(MAX(seq), 0) + ?1 FROM sqlite_sequence WHERE name = 'messages'",
+    "postgresql": "SELECT nextval(pg_get_serial_sequence('messages', 'ref')) FROM generate_series(1, $1)",
+}
+
+
+class Acceptance(NamedTuple):
+    """A send on its way into the store. `key` is what makes it repeatable; empty: nothing does."""
+
+    app_id: str
+    key: str
+    request_id: str
+    message_id: str
+    fingerprint: str
+    priority: int
+    resend: int
+    accept_time: Micros
+    expire_time: Micros
+    body: str
+
+    @classmethod
+    def of(cls, send: Send, fingerprint: str, message_id: str, now: Micros) -> "Acceptance":
+        """Accepts `send` at `now` under the id that it is to have."""
+        return cls(
+            app_id=send.app_id,
+            key=send.request_id or send.message_id,
+            request_id=send.request_id,
+            message_id=message_id,
+            fingerprint=fingerprint,
+            priority=int(send.options.priority),
+            resend=int(send.options.resend),
+            accept_time=now,
+            expire_time=now + send.options.ttl,
+            body=encode(send.audience, send.notification),
+        )
+
+
+class Accepting(NamedTuple):
+    """The message that an acceptance became, or that it had been already (`replayed`)."""
+
+    ref: int
+    message_id: str
+    replayed: bool
+
+
+class _Known(NamedTuple):
+    fingerprint: str
+    message_id: str
+    message_ref: int
+
+
+def accept_all(connection: Connection, acceptances: list[Acceptance]) -> list[Accepting | BellhopError]:
+    """Writes each acceptance unless its key is known. Keys before messages, both in order: nobody waits in a circle."""
+    refs = _new_refs(connection, len(acceptances))
+    known = _take_keys(connection, acceptances, refs)
+    outcomes: list[Accepting | BellhopError] = []
+    for acceptance, ref in zip(acceptances, refs, strict=True):
+        own = _Known(acceptance.fingerprint, acceptance.message_id, ref)
+        holder = own if known is None or not acceptance.key else known.get((acceptance.app_id, acceptance.key))
+        if holder is None:
+            # It was there a moment ago, and retention has just taken it.
+            outcomes.append(ConcurrentChange())
+        elif holder.fingerprint == acceptance.fingerprint:
+            outcomes.append(Accepting(holder.message_ref, holder.message_id, replayed=holder.message_ref != ref))
+        else:
+            outcomes.append(RequestIdReused(acceptance.request_id, holder.message_id))
+    refused = _write(connection, acceptances, refs, outcomes)
+    return [
+        RequestIdReused(acceptance.request_id, acceptance.message_id)
+        if isinstance(outcome, Accepting) and outcome.ref in refused
+        else outcome
+        for acceptance, outcome in zip(acceptances, outcomes, strict=True)
+    ]
+
+
+def _new_refs(connection: Connection, count: int) -> list[int]:
+    """Numbers for new messages: known beforehand, so that all of them go in with one statement."""
+    numbers = connection.exec_driver_sql(_NEW_REFS[connection.dialect.name], (count,)).scalars().all()
+    return list(range(numbers[0] - count + 1, numbers[0] + 1)) if connection.dialect.name == "sqlite" else list(numbers)
+
+
+def _take_keys(
+    connection: Connection, acceptances: Sequence[Acceptance], refs: Sequence[int]
+) -> Mapping[tuple[str, str], _Known] | None:
+    """Takes each key for the first one that names it; returns who holds them, None if all were free."""
+    rows = sorted(
+        (acceptance.app_id, acceptance.key, acceptance.fingerprint, acceptance.message_id, ref)
+        for acceptance, ref in zip(acceptances, refs, strict=True)
+        if acceptance.key
+    )
+    if insert_many(connection, request_ids, _KEY_COLUMNS, rows, "DO NOTHING") == len(rows):
+        return None
+    columns = (request_ids.c.fingerprint, request_ids.c.message_id, request_ids.c.message_ref)
+    keys = {row[:2] for row in rows}
+    found = connection.execute(
+        select(request_ids.c.app_id, request_ids.c.request_id, *columns).where(
+            tuple_(request_ids.c.app_id, request_ids.c.request_id).in_(sorted(keys))
+        )
+    )
+    return {(app_id, key): _Known(*holder) for app_id, key, *holder in found}
+
+
+def _write(
+    connection: Connection,
+    acceptances: Sequence[Acceptance],
+    refs: Sequence[int],
+    outcomes: Sequence[Accepting | BellhopError],
+) -> set[int]:
+    """Writes the new messages; returns the refs of those that got none because their message id is taken."""
+    new = {
+        ref: acceptance
+        for acceptance, ref, outcome in zip(acceptances, refs, outcomes, strict=True)
+        if isinstance(outcome, Accepting) and outcome.ref == ref
+    }
+    rows = sorted(_row(ref, acceptance) for ref, acceptance in new.items())
+    refused: set[int] = set()
+    if insert_many(connection, messages, _MESSAGE_COLUMNS, rows, "(app_id, message_id) DO NOTHING") < len(rows):
+        written = connection.execute(select(messages.c.ref).where(messages.c.ref.in_(new))).scalars()
+        refused = set(new).difference(written)
+        keys = sorted((new[ref].app_id, new[ref].key) for ref in refused if new[ref].key)
+        connection.execute(delete(request_ids).where(tuple_(request_ids.c.app_id, request_ids.c.request_id).in_(keys)))
+    bodies = [(ref, acceptance.body) for ref, acceptance in new.items() if ref not in refused]
+    insert_many(connection, payloads, ("message_ref", "body"), bodies)
+    return refused
+
+
+def _row(ref: int, acceptance: Acceptance) -> tuple[object, ...]:
+    return (
+        acceptance.app_id,
+        acceptance.message_id,
+        ref,
+        acceptance.request_id,
+        int(MessageState.SENDING),
+        acceptance.priority,
+        acceptance.resend,
+        acceptance.accept_time,
+        acceptance.expire_time,
+        False,
+        "",
+        0,
+        0,
+        0,
+        0,
+        False,
+    )

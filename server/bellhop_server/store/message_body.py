@@ -1,0 +1,62 @@
+"""What is kept of a message's content: audience and notification as one compact JSON text with a version."""
+
+import json
+from dataclasses import MISSING, Field, fields
+from typing import Any, TypeVar
+
+from bellhop_server.domain.device import Platform
+from bellhop_server.domain.message import Audience, AudienceKind
+from bellhop_server.domain.notification import ApnsOverride, ApnsPushType, Notification, Priority
+
+T = TypeVar("T", Audience, Notification, ApnsOverride)
+
+VERSION = 1
+
+# How JSON's lists and numbers become what a field holds.
+_READ: dict[type, dict[str, Any]] = {
+    Audience: {
+        "kind": AudienceKind,
+        "ids": tuple,
+        "platforms": lambda values: tuple(Platform(value) for value in values),
+        "exclude_user_ids": tuple,
+    },
+    Notification: {"apns": lambda value: _read(ApnsOverride, value)},
+    ApnsOverride: {
+        "title_loc_args": tuple,
+        "loc_args": tuple,
+        "push_type": ApnsPushType,
+        "priority": Priority,
+    },
+}
+
+
+def encode(audience: Audience, notification: Notification) -> str:
+    """Leaves out what has its default."""
+    body = {"v": VERSION, "audience": _changed(audience), "notification": _changed(notification)}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+
+
+def decode(text: str) -> tuple[Audience, Notification]:
+    """What `encode` was given. Raises ValueError for a version that this one does not know."""
+    body = json.loads(text)
+    if body["v"] != VERSION:
+        raise ValueError(f"a message body of version {body['v']}")
+    return _read(Audience, body["audience"]), _read(Notification, body["notification"])
+
+
+def _changed(value: Audience | Notification | ApnsOverride) -> dict[str, Any]:
+    changed = {}
+    for each in fields(value):
+        content = getattr(value, each.name)
+        if content != _default(each):
+            changed[each.name] = _changed(content) if isinstance(content, ApnsOverride) else content
+    return changed
+
+
+def _default(each: Field[Any]) -> Any:
+    return each.default if each.default_factory is MISSING else each.default_factory()
+
+
+def _read(kind: type[T], content: dict[str, Any]) -> T:
+    readers = _READ[kind]
+    return kind(**{name: readers[name](value) if name in readers else value for name, value in content.items()})

@@ -1,0 +1,192 @@
+"""Messages in SQL: accepted, looked up, listed, counted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Row, func, select, true, tuple_
+
+from bellhop_server.domain import Micros
+from bellhop_server.domain.device import Platform
+from bellhop_server.domain.errors import MessageNotFound
+from bellhop_server.domain.message import (
+    Audience,
+    AudienceKind,
+    Message,
+    MessageCounts,
+    MessageState,
+    Outcome,
+    ResendPolicy,
+    Send,
+    SendOptions,
+)
+from bellhop_server.domain.notification import Notification, Priority
+from bellhop_server.ports import Accepted, Planning
+from bellhop_server.store.acceptance import Acceptance, Accepting, accept_all
+from bellhop_server.store.database import Database
+from bellhop_server.store.group_writer import GroupWriter
+from bellhop_server.store.message_body import decode
+from bellhop_server.store.tables import batches, messages, outcome_counts, payloads, request_ids
+
+_MESSAGE = select(messages, payloads.c.body).outerjoin(payloads, payloads.c.message_ref == messages.c.ref)
+
+# Of a message whose payload has been erased: an audience of nobody, and nothing to show.
+_ERASED = (Audience(AudienceKind.USERS), Notification())
+
+
+class SqlMessages:
+    """Messages themselves. Part of `ports.MessageStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._acceptances = GroupWriter[Acceptance, Accepting](database.write, accept_all)
+
+    async def find_request(self, app_id: str, request_id: str) -> tuple[str, str] | None:
+        """See `ports.MessageStore`."""
+        statement = select(request_ids.c.fingerprint, request_ids.c.message_id).where(
+            request_ids.c.app_id == app_id, request_ids.c.request_id == request_id
+        )
+        row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
+        return None if row is None else (row.fingerprint, row.message_id)
+
+    async def accept(self, send: Send, fingerprint: str, message_id: str, now: Micros) -> Accepted:
+        """See `ports.MessageStore`. Raises MessageNotFound for a repeat of what retention has deleted."""
+        accepting = await self._acceptances.submit(Acceptance.of(send, fingerprint, message_id, now))
+        if accepting.replayed:
+            return Accepted(await self._get(messages.c.ref == accepting.ref, accepting.message_id), replayed=True)
+        message = Message(
+            ref=accepting.ref,
+            app_id=send.app_id,
+            message_id=message_id,
+            request_id=send.request_id,
+            state=MessageState.SENDING,
+            accept_time=now,
+            expire_time=now + send.options.ttl,
+            complete_time=None,
+            audience=send.audience,
+            notification=send.notification,
+            options=send.options,
+        )
+        return Accepted(message, replayed=False)
+
+    async def get_message(self, app_id: str, message_id: str) -> Message:
+        """See `ports.MessageStore`."""
+        return await self._get((messages.c.app_id == app_id) & (messages.c.message_id == message_id), message_id)
+
+    async def get_message_by_ref(self, ref: int) -> Message:
+        """See `ports.MessageStore`."""
+        return await self._get(messages.c.ref == ref, "")
+
+    async def list_messages(
+        self,
+        app_id: str,
+        states: Sequence[MessageState],
+        accepted_from: Micros | None,
+        accepted_until: Micros | None,
+        before: tuple[Micros, int] | None,
+        limit: int,
+    ) -> list[Message]:
+        """See `ports.MessageStore`."""
+        page = _MESSAGE.where(messages.c.app_id == app_id)
+        if states:
+            page = page.where(messages.c.state.in_(states))
+        if accepted_from is not None:
+            page = page.where(messages.c.accept_time >= accepted_from)
+        if accepted_until is not None:
+            page = page.where(messages.c.accept_time < accepted_until)
+        if before is not None:
+            page = page.where(tuple_(messages.c.accept_time, messages.c.ref) < before)
+        page = page.order_by(messages.c.accept_time.desc(), messages.c.ref.desc()).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(page).all())
+        return [_message(row) for row in rows]
+
+    async def unplanned(self, limit: int) -> list[Planning]:
+        """See `ports.MessageStore`."""
+        page = (
+            _MESSAGE.where(~messages.c.planned, messages.c.state == MessageState.SENDING)
+            .order_by(messages.c.priority.desc(), messages.c.ref)
+            .limit(limit)
+        )
+        rows = await self._database.read(lambda connection: connection.execute(page).all())
+        return [Planning(_message(row), row.plan_after) for row in rows]
+
+    async def counts(self, refs: Sequence[int]) -> dict[int, MessageCounts]:
+        """See `ports.MessageStore`."""
+        return await self._database.read(lambda connection: _counts(connection, refs))
+
+    async def close_messages(self) -> None:
+        """Finishes what was taken and takes no more."""
+        await self._acceptances.aclose()
+
+    async def _get(self, condition: ColumnElement[bool], message_id: str) -> Message:
+        statement = _MESSAGE.where(condition)
+        row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
+        if row is None:
+            raise MessageNotFound(message_id)
+        return _message(row)
+
+
+def _message(row: Row[Any]) -> Message:
+    audience, notification = _ERASED if row.payload_erased else decode(row.body)
+    return Message(
+        ref=row.ref,
+        app_id=row.app_id,
+        message_id=row.message_id,
+        request_id=row.request_id,
+        state=MessageState(row.state),
+        accept_time=row.accept_time,
+        expire_time=row.expire_time,
+        complete_time=row.complete_time,
+        audience=audience,
+        notification=notification,
+        options=SendOptions(
+            ttl=row.expire_time - row.accept_time,
+            priority=Priority(row.priority),
+            resend=ResendPolicy(row.resend),
+        ),
+        payload_erased=row.payload_erased,
+    )
+
+
+def _counts(connection: Connection, refs: Sequence[int]) -> dict[int, MessageCounts]:
+    """One statement, so that all of it is of one moment: a row for each outcome of a message, or one without any."""
+    waiting = (
+        select(
+            batches.c.message_ref,
+            func.sum(batches.c.item_count).label("item_count"),
+            func.min(batches.c.due_time).label("due_time"),
+        )
+        .where(batches.c.message_ref.in_(refs), batches.c.retry == true(), ~batches.c.started)
+        .group_by(batches.c.message_ref)
+        .subquery()
+    )
+    statement = (
+        select(
+            messages.c.ref,
+            messages.c.device_count,
+            messages.c.planned,
+            messages.c.finished_count,
+            messages.c.not_registered_count,
+            waiting.c.item_count,
+            waiting.c.due_time,
+            outcome_counts.c.platform,
+            outcome_counts.c.outcome,
+            outcome_counts.c.count.label("outcome_count"),
+        )
+        .outerjoin(waiting, waiting.c.message_ref == messages.c.ref)
+        .outerjoin(outcome_counts, outcome_counts.c.message_ref == messages.c.ref)
+        .where(messages.c.ref.in_(refs))
+    )
+    counts: dict[int, MessageCounts] = {}
+    for row in connection.execute(statement):
+        if row.ref not in counts:
+            counts[row.ref] = MessageCounts(
+                device_count=row.device_count,
+                planned=row.planned,
+                finished_count=row.finished_count,
+                retrying_count=row.item_count or 0,
+                not_registered_count=row.not_registered_count,
+                next_attempt_time=row.due_time,
+            )
+        if row.outcome is not None:
+            counts[row.ref].outcomes[Platform(row.platform), Outcome(row.outcome)] = row.outcome_count
+    return counts
