@@ -25,7 +25,6 @@ import os
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +32,7 @@ from typing import Any, Self
 from bellhop_simulators.header_blocks import Header
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Entry:
     """One request; the fields are the keys of a line (see the module)."""
 
@@ -53,7 +52,7 @@ class Entry:
     reason: str
     fault: str
 
-    @cached_property
+    @property
     def headers(self) -> dict[str, str]:
         """Headers without the pseudo-headers; values of a repeated one joined with `, `."""
         joined: dict[str, str] = {}
@@ -62,12 +61,12 @@ class Entry:
                 joined[name] = f"{joined[name]}, {value}" if name in joined else value
         return joined
 
-    @cached_property
+    @property
     def body(self) -> Any:
         """The body decoded from JSON; its text if it is not JSON; None if it was not read."""
         return self._decoded[1]
 
-    @cached_property
+    @property
     def _decoded(self) -> tuple[str, Any]:
         if self.raw_body is None:
             return "body", None
@@ -91,6 +90,7 @@ class Entry:
 
     def line(self) -> bytes:
         """The entry as one line of JSON."""
+        key, body = self._decoded
         fields: dict[str, Any] = {
             "number": self.number,
             "time": round(self.time, 6),
@@ -101,7 +101,7 @@ class Entry:
             "method": self.method,
             "path": self.path,
             "headers": self.headers,
-            self._decoded[0]: self.body,
+            key: body,
             "token": self.token,
             "topic": self.topic,
             "apns_id": self.apns_id,
