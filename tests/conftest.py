@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, Engine, event
 
 from bellhop_server.store.migrate import upgrade
 from tests.postgres import PostgresServer, postgres_server
@@ -71,3 +72,16 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A database of one's own with the tables in it, on each backend in turn."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture
+def commits() -> Iterator[list[Connection]]:
+    """Grows by one with every commit of a transaction, of whatever database."""
+    seen: list[Connection] = []
+
+    def note(connection: Connection) -> None:
+        seen.append(connection)
+
+    event.listen(Engine, "commit", note)
+    yield seen
+    event.remove(Engine, "commit", note)

@@ -49,6 +49,20 @@ class PostgresServer:
         """Cuts every connection off at once."""
         self._run("pg_ctl", "-w", "-m", "immediate", "stop")
 
+    @contextmanager
+    def standby(self) -> Iterator[None]:
+        """For as long as the context lasts it only reads, as if it followed another server."""
+        signal = self._data / "standby.signal"
+        self.stop()
+        signal.touch()
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop()
+            signal.unlink()
+            self.start()
+
     def execute(self, statement: str) -> None:
         """Runs one statement as the superuser, outside a transaction."""
 

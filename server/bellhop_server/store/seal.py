@@ -4,7 +4,6 @@ A sealed blob is a format byte, 8 bytes that name the key, a random nonce of 12 
 """
 
 import base64
-import binascii
 import hashlib
 import json
 import os
@@ -52,7 +51,7 @@ class MasterKey:
         try:
             plain = text.rstrip("=").replace("-", "+").replace("_", "/")
             return cls(base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True))
-        except binascii.Error:
+        except ValueError:
             raise KeyRefused("The master key is neither base64 nor hexadecimal.") from None
 
     @classmethod

@@ -47,10 +47,10 @@ applications = Table(
 )
 
 # Client, app and device secrets together, so that one look-up by digest finds whatever a caller presents. A device's
-# secret may have been another device's before (a token that moved with its proof), hence the key. `retire_time`: when a
-# device secret was replaced or its device went; in the latter case `expire_time` is until when UnregisterDevice alone
-# still takes it. `pending`: a device secret not used yet; its first use retires the others. Retired ones pile up and are
-# hardly ever looked at, hence `retire_time` in the index.
+# secret may have been another device's before (a token that moved with its proof), hence the key. `retire_time`: when
+# a device secret was replaced or its device went; in the latter case `expire_time` is until when UnregisterDevice
+# alone still takes it. `pending`: a device secret not used yet; its first use retires the others. Retired ones pile
+# up and are hardly ever looked at, hence `retire_time` in the index.
 secrets = Table(
     "secrets",
     metadata,
