@@ -1,0 +1,1 @@
+"""The `bellhop` command. It may import everything, and nothing imports it."""

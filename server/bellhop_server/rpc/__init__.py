@@ -1,0 +1,1 @@
+"""The edge: everything that knows the messages of the contract, and gRPC."""

@@ -1,0 +1,1 @@
+"""The only truth, in SQLite or PostgreSQL."""
