@@ -11,6 +11,10 @@ from bellhop_cli.settings import config_option, load_settings
 @config_option
 def command(config: Path | None) -> None:
     """Serve gRPC until SIGTERM or Ctrl-C. Works without any setting, on this machine alone."""
-    from bellhop_server.main import serve
+    from bellhop_server.main import StartRefused, run
 
-    serve(load_settings(config))
+    settings = load_settings(config)
+    try:
+        run(settings)
+    except StartRefused as error:
+        raise click.ClickException(str(error)) from error

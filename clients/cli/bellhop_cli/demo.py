@@ -1,0 +1,90 @@
+"""`bellhop demo`: one person's phones, end to end, on this machine."""
+
+import asyncio
+import shlex
+import signal
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from bellhop_cli.demo_processes import DemoFailed, Stage, stage
+from bellhop_cli.demo_story import APP_ID, Secrets, Story
+from bellhop_cli.output import console, printable
+from bellhop_client import BellhopError, SendStream
+
+_SECONDS = 120.0
+_LOG_LINES = 20
+
+
+@click.command("demo")
+@click.option("--stay", is_flag=True, help="Keep server and simulator up until Ctrl-C.")
+def command(stay: bool) -> int:
+    """Play one person's phones end to end, and check each step.
+
+    Starts a simulated APNs and a real server on free ports, in a folder that is deleted at the end. Exit code: 0 when
+    everything happened as told, 1 when something did not.
+    """
+    with tempfile.TemporaryDirectory(prefix="bellhop-demo-") as folder:
+        try:
+            asyncio.run(_demo(Path(folder), console(), stay))
+        except (DemoFailed, BellhopError, TimeoutError) as error:
+            click.echo(f"bellhop: the demo failed: {printable(str(error)) or 'it took too long'}", err=True)
+            log = Path(folder) / "serve.log"
+            lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+            click.echo("\n".join(["The end of the server's log:", *lines[-_LOG_LINES:]]), err=True)
+            return 1
+        except asyncio.CancelledError:
+            raise click.Abort from None
+    return 0
+
+
+async def _demo(folder: Path, out: Console, stay: bool) -> None:
+    task = asyncio.current_task()
+    assert task
+    # As Ctrl-C does already: both processes are ended before this one.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    async with stage(folder) as ready:
+        out.print("A simulated APNs and a Bellhop server, on this machine:\n")
+        out.print(f"   APNs       {ready.simulation['apns_url']} (HTTP/2 over TLS)")
+        out.print(f"   Bellhop    {ready.address} (gRPC)")
+        async with asyncio.timeout(_SECONDS):
+            secrets, last = await Story(ready, out).play()
+        out.print("\nEverything happened as told.", style="bold green")
+        _print_next_steps(out, ready, secrets, last, stay)
+        if stay:
+            await _until_interrupted()
+
+
+def _print_next_steps(out: Console, ready: Stage, secrets: Secrets, last: SendStream, stay: bool) -> None:
+    address = ready.address
+    app = f"-H 'app-id: {APP_ID}'"
+    app_secret = f"{app} -H 'app-secret: {secrets.app_secret}'"
+    client_secret = f"{app} -H 'client-secret: {secrets.client_secret}'"
+    send = '{"audience":{"users":{"user_ids":["anna"]}},"notification":{"title":"Hello"}}'
+    register = f'{{"device_id":"new-phone","user_id":"anna","apns":{{"token":"{"ab" * 32}"}}}}'
+    watch = f'{{"message_id":"{last.message_id}"}}'
+    lines = (
+        f"grpcurl -plaintext {address} list",
+        f"grpcurl -plaintext {address} describe bellhop.v1.Notifier.Send",
+        f"grpcurl -plaintext {client_secret} -d '{register}' {address} bellhop.v1.PushRegistry/RegisterDevice",
+        f"grpcurl -plaintext {app_secret} -d '{send}' {address} bellhop.v1.Notifier/Send",
+        f"grpcurl -plaintext {app_secret} -d '{watch}' {address} bellhop.v1.Notifier/WatchMessage",
+        f"grpcurl -plaintext {app_secret} {address} bellhop.v1.PushRegistry/ListDevices",
+        "",
+        f"export BELLHOP_SERVER={address} BELLHOP_APP_ID={APP_ID} BELLHOP_APP_SECRET={secrets.app_secret}",
+        f"bellhop send --user anna --title {shlex.quote('Hello from the shell')}",
+    )
+    until = "until Ctrl-C" if stay else "while it is up: `make demo STAY=1` keeps it up, with values of its own"
+    out.print(f"\nTry next, {until}:\n", style="bold")
+    for line in lines:
+        # As it is, on one line: it is to be copied.
+        out.print(f"   {line}" if line else "", soft_wrap=True)
+
+
+async def _until_interrupted() -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
