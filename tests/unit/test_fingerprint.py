@@ -10,6 +10,8 @@ from bellhop_server.domain.fingerprint import fingerprint
 from bellhop_server.domain.message import Audience, AudienceKind, ResendPolicy, Send, SendOptions
 from bellhop_server.domain.notification import ApnsOverride, Notification, Priority
 
+pytestmark = pytest.mark.promise("P8")
+
 SEND = Send(
     "shop",
     Audience(AudienceKind.USERS, ("anna", "ben")),

@@ -1,6 +1,10 @@
 """The mass-deletion guard (P11)."""
 
+import pytest
+
 from bellhop_server.domain.guard import MINIMUM, WINDOW, DeletionGuard
+
+pytestmark = pytest.mark.promise("P11")
 
 
 def test_nothing_is_deleted_before_there_is_enough_to_judge_by() -> None:

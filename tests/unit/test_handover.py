@@ -58,6 +58,7 @@ class Desk:
         return {result.device_id: result.outcome for result in self.store.results}
 
 
+@pytest.mark.promise("P3")
 async def test_a_batch_is_started_before_its_devices_are_read_and_read_before_it_is_sent() -> None:
     phones = [device("d1"), device("d2")]
     desk = Desk(message(), phones)
@@ -70,6 +71,7 @@ async def test_a_batch_is_started_before_its_devices_are_read_and_read_before_it
     assert desk.store.reports[-1].done
 
 
+@pytest.mark.promise("P7")
 async def test_nothing_is_sent_under_a_lost_lease() -> None:
     phones = [device("d1")]
     desk = Desk(message(), phones)
@@ -81,6 +83,7 @@ async def test_nothing_is_sent_under_a_lost_lease() -> None:
     assert desk.store.reports == []
 
 
+@pytest.mark.promise("P3")
 @pytest.mark.parametrize(
     "now",
     [
@@ -123,6 +126,7 @@ async def test_an_installation_is_meant_whoever_it_belongs_to(kind: AudienceKind
     assert desk.outcomes == {"d1": Outcome.ACCEPTED}
 
 
+@pytest.mark.promise("P3")
 async def test_an_excluded_user_is_excluded_at_hand_over_too() -> None:
     audience = Audience(AudienceKind.EVERYONE, exclude_user_ids=("ben",))
     desk = Desk(message(audience), [device("d1", "ben", epoch=9), device("d2", None)])
@@ -148,6 +152,7 @@ async def test_no_credential_and_a_topic_that_none_serves_are_results() -> None:
     assert set(none.outcomes.values()) == {Outcome.NOT_CONFIGURED}
 
 
+@pytest.mark.promise("P4")
 async def test_an_expired_message_is_not_handed_over() -> None:
     phones = [device("d1")]
     desk = Desk(message(options=SendOptions(ttl=HOUR)), phones)
@@ -194,6 +199,8 @@ async def test_what_is_tried_again_becomes_batches_by_delay() -> None:
     assert desk.outcomes == {"d3": Outcome.ACCEPTED}
 
 
+@pytest.mark.promise("P7")
+@pytest.mark.promise("P9")
 @pytest.mark.parametrize(
     ("resend", "collapse_key", "again"),
     [
@@ -220,6 +227,7 @@ async def test_an_interrupted_batch_follows_resend_and_skips_what_has_a_result(
     assert ("send" in desk.store.log) == again
 
 
+@pytest.mark.promise("P9")
 async def test_the_provider_knows_a_resend_by_its_id() -> None:
     phones = [device("d1"), device("d2")]
     ids = []
@@ -232,6 +240,7 @@ async def test_the_provider_knows_a_resend_by_its_id() -> None:
     assert ids[0][0] != ids[0][1]
 
 
+@pytest.mark.promise("P11")
 async def test_a_dead_token_is_told_once_the_device_is_retired() -> None:
     phones = [device("d1", target_time=NOW - DAY), device("d2", target_time=NOW)]
     desk = Desk(message(), phones)
@@ -246,6 +255,7 @@ async def test_a_dead_token_is_told_once_the_device_is_retired() -> None:
     assert desk.store.results[0].invalid_since == NOW - HOUR
 
 
+@pytest.mark.promise("P11")
 async def test_a_400_alone_retires_nobody() -> None:
     phones = [device("d1")]
     desk = Desk(message(), phones)
@@ -257,6 +267,7 @@ async def test_a_400_alone_retires_nobody() -> None:
     assert desk.store.retired == []
 
 
+@pytest.mark.promise("P11")
 async def test_one_bad_token_among_a_hundred_is_retired() -> None:
     phones = [device(f"d{n}") for n in range(100)]
     desk = Desk(message(), phones)
@@ -288,6 +299,7 @@ async def test_a_store_that_goes_away_after_the_start_loses_nothing_and_sends_no
     assert desk.store.reports[-1].again[0].items[0].attempts == 0
 
 
+@pytest.mark.promise("P7")
 async def test_results_wait_for_a_store_that_is_away() -> None:
     phones = [device("d1")]
     desk = Desk(message(), phones)
@@ -306,6 +318,7 @@ async def test_results_wait_for_a_store_that_is_away() -> None:
     assert len(desk.clock.slept) == 3
 
 
+@pytest.mark.promise("P9")
 async def test_a_provider_that_breaks_leaves_doubt_not_silence() -> None:
     phones = [device("d1"), device("d2"), device("d3")]
     desk = Desk(message(options=SendOptions(resend=ResendPolicy.NEVER)), phones)

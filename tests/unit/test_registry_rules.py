@@ -174,6 +174,7 @@ def test_authority_creates_a_device_for_a_user() -> None:
     assert registry.proves("phone", registry.fresh)
 
 
+@pytest.mark.promise("P1")
 def test_nothing_but_authority_binds_to_a_user() -> None:
     registry = Registry()
     registry.refuses(CredentialsMissing, lambda: registry.register("phone", "ann", "t", authority=False))
@@ -204,6 +205,7 @@ def test_the_same_user_again_keeps_the_binding() -> None:
     assert again.update_time == again.target_time == registry.now
 
 
+@pytest.mark.promise("P3")
 def test_every_change_of_user_gives_an_epoch_that_was_never_there() -> None:
     registry = Registry()
     epochs = []
@@ -238,6 +240,7 @@ def test_user_ids_differ_code_point_by_code_point() -> None:
 # Tokens
 
 
+@pytest.mark.promise("P2")
 def test_a_token_moves_to_whoever_presents_it_under_authority() -> None:
     registry = Registry()
     old = registry.login("old", "ann", "t")
@@ -259,6 +262,7 @@ def test_a_token_moves_by_update_under_authority() -> None:
     assert registry.device("new").binding_epoch == epoch
 
 
+@pytest.mark.promise("P2")
 @pytest.mark.parametrize("owner", ["ann", None])
 def test_an_app_id_alone_takes_no_token(owner: str | None) -> None:
     registry = Registry()
@@ -292,6 +296,7 @@ def test_a_retired_secret_of_the_holder_moves_nothing() -> None:
     assert registry.holder("t") == "old"
 
 
+@pytest.mark.promise("P2")
 def test_a_device_secret_proves_no_other_devices_token() -> None:
     registry = Registry()
     registry.login("owner", "ann", "t")
@@ -405,6 +410,7 @@ def test_the_policy_does_not_speak_of_users(policy: AnonymousPolicy) -> None:
     assert Registry().register("phone", "ann", "t", policy=policy).created
 
 
+@pytest.mark.promise("P1")
 def test_a_known_device_is_not_touched_without_proof() -> None:
     registry = Registry()
     secret = registry.login("phone", "ann", "t")
@@ -429,6 +435,7 @@ def test_a_wrong_device_secret_spoils_a_call_under_authority() -> None:
     registry.refuses(CredentialsInvalid, lambda: registry.update("unknown", secret=OWN))
 
 
+@pytest.mark.promise("P1")
 def test_a_secret_of_one_device_does_not_open_another() -> None:
     registry = Registry()
     secret = registry.login("phone", "ann", "t")
@@ -511,6 +518,7 @@ def test_answers_that_were_lost_do_not_lock_out_a_device_that_shows_its_secret()
         assert registry.proves("phone", secret)
 
 
+@pytest.mark.promise("P2")
 def test_no_secret_survives_a_change_of_user() -> None:
     registry = Registry()
     first = registry.login("phone", "ann", "t")
@@ -545,6 +553,7 @@ def test_a_device_may_bring_its_own_secret_when_its_user_changes() -> None:
     assert not registry.proves("phone", before)
 
 
+@pytest.mark.promise("P2")
 def test_a_restored_backup_keeps_no_key_to_the_next_person() -> None:
     """The old phone and its backup know a secret; it must not become one again, whoever brings it."""
     registry = Registry()

@@ -124,6 +124,7 @@ def test_ttl_0_is_one_attempt_and_again_only_what_was_surely_not_taken() -> None
     assert not may_resend(message(ttl=0, resend=ResendPolicy.ALWAYS), 1)
 
 
+@pytest.mark.promise("P9")
 @pytest.mark.parametrize(
     ("resend", "collapse_key", "again"),
     [
@@ -140,6 +141,7 @@ def test_doubt_follows_the_policy(resend: ResendPolicy, collapse_key: str, again
     assert decided == (10 if again else Outcome.UNKNOWN)
 
 
+@pytest.mark.promise("P9")
 def test_doubt_is_resent_twice_at_most() -> None:
     tried = item()
     always = message(resend=ResendPolicy.ALWAYS)
@@ -149,6 +151,7 @@ def test_doubt_is_resent_twice_at_most() -> None:
     assert decided == [10, 40, Outcome.UNKNOWN]
 
 
+@pytest.mark.promise("P9")
 def test_doubt_that_can_not_be_resent_in_time_stays_unknown() -> None:
     short = message(ttl=SECOND, resend=ResendPolicy.ALWAYS)
 
@@ -163,6 +166,8 @@ def test_the_override_decides_whether_a_push_replaces_another() -> None:
     assert [replaceable(each) for each in (neutral, cleared, added, message())] == [True, False, True, False]
 
 
+@pytest.mark.promise("P7")
+@pytest.mark.promise("P4")
 @given(
     st.lists(
         st.sampled_from(
