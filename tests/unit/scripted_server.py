@@ -1,5 +1,5 @@
 """A server that answers as a test tells it: real gRPC on loopback, nothing behind it."""
-# ruff: noqa: N802 (methods have the names of the contract)
+# ruff: noqa: N802 - methods have the names of the contract
 
 import threading
 from collections.abc import Iterator, Sequence

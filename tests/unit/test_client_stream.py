@@ -73,6 +73,7 @@ ENDS = {
 }
 
 
+@pytest.mark.promise("P10")
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("after", range(len(MESSAGE)))
 async def test_a_cut_after_any_event_loses_none_and_repeats_none(
@@ -83,6 +84,7 @@ async def test_a_cut_after_any_event_loses_none_and_repeats_none(
     assert [event async for event in send(client)] == MESSAGE
 
 
+@pytest.mark.promise("P10")
 async def test_a_cut_after_every_single_event_loses_none_and_repeats_none(
     client: Client, notifier: ScriptedNotifier
 ) -> None:
@@ -108,6 +110,7 @@ async def test_a_status_after_the_summary_changes_nothing(client: Client, notifi
     assert notifier.watches == []
 
 
+@pytest.mark.promise("P8")
 async def test_an_opening_is_repeated_with_the_same_made_up_request_id(
     client: Client, notifier: ScriptedNotifier
 ) -> None:
@@ -195,6 +198,7 @@ async def test_validate_only_is_repeated_until_it_is_answered(client: Client, no
     assert (len(notifier.sends), stream.message_id, stream.cursor) == (2, "", "")
 
 
+@pytest.mark.promise("P10")
 async def test_watch_brings_accepted_once_and_goes_on_from_the_cursor(
     client: Client, notifier: ScriptedNotifier
 ) -> None:

@@ -29,7 +29,7 @@ class RetryPolicy:
         # The exponent is bounded because a float overflows at 2 ** 1024.
         longest = min(self.maximum_delay, self.initial_delay * 2.0 ** min(failures - 1, 64))
         # Spread, so that clients that lost the same server do not come back all at once.
-        return max(longest * random.uniform(0.5, 1.0), retry_after or 0.0)  # noqa: S311 (no secret depends on it)
+        return max(longest * random.uniform(0.5, 1.0), retry_after or 0.0)  # noqa: S311 - no secret depends on it
 
 
 def is_interruption(error: BellhopError) -> bool:
