@@ -68,7 +68,7 @@ class Settings:
     """Opens the Applications service. Empty: kept in `bellhop.admin-token`, which is made on first start."""
 
     master_key: str = field(default="", repr=False)
-    """Seals provider credentials: 32 bytes as base64. Empty, with SQLite: kept in `bellhop.key`, made on first start."""
+    """Seals provider credentials: 32 bytes as base64. Empty, on SQLite: kept in `bellhop.key`, made on first start."""
 
     tls_cert: Path | None = None
     """PEM file of the server's certificate chain. Together with `tls_key` it turns TLS on."""

@@ -92,7 +92,7 @@ class ApnsCredential:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What a provider said to a credential. Not `reached`: it could not be asked, which is no fault of the credential."""
+    """What a provider said to a credential. Not `reached`: it could not be asked, no fault of the credential."""
 
     ok: bool
     reason: str

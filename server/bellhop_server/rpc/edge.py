@@ -5,12 +5,14 @@ before its caller is known. Requests reach us as bytes for that reason. Out: eve
 becomes a rich status; what nobody foresaw becomes an incident, of which the caller learns the number alone.
 """
 
+from __future__ import annotations
+
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc
 import structlog
@@ -24,8 +26,10 @@ from bellhop_server.rpc.calls import CURRENT, Call
 from bellhop_server.rpc.errors import ending_of
 from bellhop_server.rpc.metrics import Metrics
 
-Context = grpc.aio.ServicerContext[bytes, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+if TYPE_CHECKING:  # Generic in the stubs alone.
+    Context = grpc.aio.ServicerContext[bytes, Any]
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
 T = TypeVar("T")
 
 OURS = "/bellhop."

@@ -14,7 +14,8 @@ DOMAIN = "bellhop"
 
 MAX_VIOLATIONS = 25
 
-# Trailers beyond 8 KiB are refused at random by gRPC clients (its soft limit), so a status keeps well below.
+# Trailers beyond 8 KiB are refused at random by gRPC clients (its soft limit), so a status keeps well below. Bytes of
+# UTF-8, all of them; the text travels a second time, with three bytes for each that is not ASCII.
 MAX_STATUS_BYTES = 6 * 1024
 _MAX_TEXT = 300
 _MAX_METADATA = 600
@@ -101,6 +102,7 @@ def _add(status: status_pb2.Status, detail: Message) -> None:
     status.details.add().Pack(detail)
 
 
-def cut(text: str, limit: int) -> str:
-    """The text, or its beginning and an ellipsis."""
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def cut(text: str, most: int) -> str:
+    """The text, or its beginning and an ellipsis: at most so many bytes of UTF-8."""
+    raw = text.encode()
+    return text if len(raw) <= most else raw[: most - 3].decode(errors="ignore") + "…"
