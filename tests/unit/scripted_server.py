@@ -131,10 +131,12 @@ class ScriptedNotifier(notifier_pb2_grpc.NotifierServicer):
         self, events: Sequence[event_pb2.SendEvent], context: grpc.ServicerContext
     ) -> Iterator[event_pb2.SendEvent]:
         after, refusal = self.cuts.pop(0) if self.cuts else (len(events), None)
-        yield from events[: min(after, len(events) if self.stall_after is None else self.stall_after)]
         if self.stall_after is not None:
             context.add_callback(self.hung_up.set)
+            yield from events[: self.stall_after]
             self.hung_up.wait(30)
+            return
+        yield from events[:after]
         if refusal:
             refusal.abort(context)
 
