@@ -1,7 +1,9 @@
 """A real PostgreSQL server, from a pip package, for as long as a context lasts."""
 
 import asyncio
+import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -31,9 +33,7 @@ class PostgresServer:
             self._programs = _reachable(self._programs, folder)
             os.chown(folder, NOBODY, NOBODY)
         self._data = folder / "data"
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port: int = found.getsockname()[1]
+        self.port = _free_port()
         self._run("initdb", "-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--locale=C")
 
     def url(self, database: str) -> str:
@@ -96,6 +96,15 @@ def postgres_server() -> Iterator[PostgresServer]:
             yield server
         finally:
             server.stop()
+
+
+def _free_port() -> int:
+    """A port below those that the system gives to connections, since it has to be free again for a restart."""
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as found:
+            found.bind(("127.0.0.1", port))
+            return port
 
 
 def _reachable(programs: Path, folder: Path) -> Path:

@@ -52,6 +52,8 @@ async def _run(url: str, fn: Callable[[Connection], T]) -> T:
 
 def _run_on_sqlite(path: Path, fn: Callable[[Connection], T]) -> T:
     lock = FileLock(path)
+    # Who uses which device is nobody else's business; the log beside it takes after it.
+    path.touch(mode=0o600)
     # BEGIN is ours to say, or SQLite's module would leave DDL outside the transaction.
     engine = create_engine("sqlite://", creator=lambda: sqlite3.connect(path, isolation_level=None), poolclass=NullPool)
     try:

@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeVar
 
 import asyncpg
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from bellhop_server.domain.errors import Overloaded, ServiceUnavailable
@@ -116,16 +117,17 @@ class PostgresqlDatabase:
         return await asyncio.shield(task)
 
     async def _read(self, fn: Callable[[Connection], T]) -> T:
-        attempt = 1
-        while True:
-            try:
-                async with self._read_engine.connect() as connection:
-                    return await _guarded(connection, fn)
-            except Exception as error:
-                # A connection that died in the pool is no reason to fail; the next one is fresh.
-                if attempt == 2 or not is_away(error):
-                    raise
-            attempt += 1
+        try:
+            return await self._read_once(fn)
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+        # It had died in the pool, and all others that are as old have been thrown away with it.
+        return await self._read_once(fn)
+
+    async def _read_once(self, fn: Callable[[Connection], T]) -> T:
+        async with self._read_engine.connect() as connection:
+            return await _guarded(connection, fn)
 
     async def _write(self, fn: Callable[[Connection], T]) -> T:
         attempt = 1
@@ -137,9 +139,9 @@ class PostgresqlDatabase:
                     committing = True
                     await _guarded(connection, Connection.commit)
                     return value
-            except Exception as error:
-                # Never after an interrupted COMMIT: it may have happened.
-                stale = attempt == 1 and not committing and is_away(error)
+            except DBAPIError as error:
+                # As above, but never after an interrupted COMMIT: it may have happened.
+                stale = attempt == 1 and error.connection_invalidated and not committing
                 if not stale and (attempt == ATTEMPTS or not is_concurrent(error)):
                     raise
             attempt += 1

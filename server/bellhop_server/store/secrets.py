@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, text, update
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import KnownSecret, Secret, SecretKind
@@ -25,6 +25,11 @@ _COLUMNS = (
     "expire_time",
     "last_use_time",
     "pending",
+)
+
+_TOUCH = text(
+    "UPDATE secrets SET last_use_time = :time WHERE secret_id = :secret_id AND secret_id <> ''"
+    " AND (last_use_time IS NULL OR last_use_time < :time)"
 )
 
 
@@ -95,14 +100,10 @@ class SqlSecrets:
     async def touch_secrets(self, last_use: Mapping[str, Micros]) -> None:
         """See `ports.ApplicationStore`."""
 
-        def touch(connection: Connection) -> None:
-            # In one order, so that two nodes that touch the same ones do not wait for each other.
-            for secret_id, time in sorted(last_use.items()):
-                earlier = or_(secrets.c.last_use_time.is_(None), secrets.c.last_use_time < time)
-                this = (secrets.c.secret_id == secret_id) & (secrets.c.secret_id != "")
-                connection.execute(update(secrets).where(this, earlier).values(last_use_time=time))
-
-        await self._database.write(touch)
+        # In one order, so that two nodes that touch the same ones do not wait for each other.
+        uses = [{"secret_id": secret_id, "time": time} for secret_id, time in sorted(last_use.items())]
+        if uses:
+            await self._database.write(lambda connection: connection.execute(_TOUCH, uses).rowcount)
 
     async def close_secrets(self) -> None:
         """Answers the look-ups that are under way and takes no more."""

@@ -214,6 +214,8 @@ def _engine(path: Path, *, query_only: bool) -> Engine:
             "journal_mode = WAL",
             "synchronous = FULL",
             "cache_size = -32000",
+            # After a burst the log gives its space back.
+            "journal_size_limit = 67108864",
             f"query_only = {int(query_only)}",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -223,7 +225,7 @@ def _engine(path: Path, *, query_only: bool) -> Engine:
         "sqlite://",
         creator=connect,
         poolclass=QueuePool,
-        pool_size=READERS,
+        pool_size=READERS if query_only else 1,
         max_overflow=0,
         hide_parameters=True,
     )

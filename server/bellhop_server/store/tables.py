@@ -126,7 +126,6 @@ devices = Table(
     Column("target_accepted", Boolean, nullable=False),
     PrimaryKeyConstraint("app_id", "device_id"),
     Index(None, "app_id", "user_key", "device_id"),
-    Index(None, "app_id", "target_digest"),
 )
 
 # One verified device per target: an UNVERIFIED newcomer may name a token that is somebody else's.
@@ -139,10 +138,11 @@ Index(
     postgresql_where=devices.c.state != 3,
 )
 
-# Counts the UNVERIFIED ones without looking at the others.
+# Counts the UNVERIFIED ones without looking at the others. SQLite prefers it only if it holds the state too.
 Index(
     "ix_devices_unverified",
     devices.c.app_id,
+    devices.c.state,
     sqlite_where=devices.c.state == 3,
     postgresql_where=devices.c.state == 3,
 )

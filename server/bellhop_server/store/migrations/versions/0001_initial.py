@@ -99,14 +99,13 @@ def upgrade() -> None:
         sa.Column("target_accepted", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("app_id", "device_id", name="pk_devices"),
     )
-    op.create_index("ix_devices_app_id_target_digest", "devices", ["app_id", "target_digest"], unique=False)
     op.create_index(
         "ix_devices_app_id_user_key_device_id", "devices", ["app_id", "user_key", "device_id"], unique=False
     )
     op.create_index(
         "ix_devices_unverified",
         "devices",
-        ["app_id"],
+        ["app_id", "state"],
         unique=False,
         sqlite_where=sa.text("state = 3"),
         postgresql_where=sa.text("state = 3"),
