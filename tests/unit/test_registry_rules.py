@@ -45,10 +45,12 @@ def token(name: str) -> Target:
 class Registry:
     """A picture that the test speaks to; each registration is offered a fresh secret of its own."""
 
-    def __init__(self, users: dict[str, int] | None = None, unverified: int = 0) -> None:
+    def __init__(
+        self, users: dict[str, int] | None = None, unverified: int = 0, policy: AnonymousPolicy = OPEN
+    ) -> None:
         counts = dict.fromkeys([("app", user) for user in ("ann", "bob")], 0)
         counts.update({("app", user): count for user, count in (users or {}).items()})
-        self.picture = Picture([], {}, counts, lambda app_id: unverified)
+        self.picture = Picture([], {}, {"app": policy}, counts, lambda app_id: unverified)
         self.now: Micros = 1_000
         self._epochs = itertools.count(1)
         self._fresh = itertools.count(1)
@@ -66,7 +68,6 @@ class Registry:
         authority: bool = True,
         secret: str | None = None,
         facts: DeviceFacts = FACTS,
-        policy: AnonymousPolicy = OPEN,
     ) -> RegistryAnswer:
         self.now += 1
         self.fresh = f"bhd_fresh_secret_number_{next(self._fresh):010}"
@@ -79,7 +80,6 @@ class Registry:
                 facts,
                 proof(authority, secret),
                 digest_of(self.fresh),
-                policy,
                 self.now,
             )
         )
@@ -396,21 +396,24 @@ def test_what_a_provider_said_of_a_target_ends_with_it() -> None:
     [(OPEN, False, True), (OPEN, True, True), (SECRET, False, False), (SECRET, True, True), (OFF, True, False)],
 )
 def test_the_policy_for_anonymous_devices(policy: AnonymousPolicy, authority: bool, allowed: bool) -> None:
-    registry = Registry()
+    registry = Registry(policy=policy)
     if allowed:
-        assert registry.register("phone", None, "t", authority=authority, policy=policy).created
+        assert registry.register("phone", None, "t", authority=authority).created
     else:
-        registry.refuses(
-            DeniedByPolicy, lambda: registry.register("phone", None, "t", authority=authority, policy=policy)
-        )
+        registry.refuses(DeniedByPolicy, lambda: registry.register("phone", None, "t", authority=authority))
 
 
 @pytest.mark.parametrize("policy", [SECRET, OFF])
 def test_the_policy_does_not_speak_of_users(policy: AnonymousPolicy) -> None:
-    assert Registry().register("phone", "ann", "t", policy=policy).created
+    assert Registry(policy=policy).register("phone", "ann", "t").created
 
 
-@pytest.mark.promise("P1")
+def test_an_application_that_is_gone_takes_nothing() -> None:
+    registry = Registry()
+    stranger = Unregister("gone", "phone", proof(True, None), registry.now)
+    registry.refuses(CredentialsInvalid, lambda: registry.do(stranger))
+
+
 def test_a_known_device_is_not_touched_without_proof() -> None:
     registry = Registry()
     secret = registry.login("phone", "ann", "t")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from bellhop_server.domain import DAY, Micros
+from bellhop_server.domain.application import AnonymousPolicy
 from bellhop_server.domain.device import Device, DeviceState
 
 FAREWELL: Micros = 90 * DAY
@@ -109,21 +110,24 @@ class Keyring:
 class Picture:
     """Devices with their keyrings, and what has to be counted.
 
-    It must hold, as far as they exist: the device of every command, the verified holder of every target that a command
-    presents, every device of a user to be unregistered, and the keyrings of them all. `user_counts`: how many devices
-    each user has whom a command binds one to. `count_unverified` tells how many UNVERIFIED devices an application had
-    when it was taken; it is asked only when one more would be made.
+    It must hold, as far as they exist: the application (by its policy) and the device of every command, the verified
+    holder of every target that a command presents, every device of a user to be unregistered, and the keyrings of them
+    all. `user_counts`: how many devices each user has whom a command binds one to. `count_unverified` tells how many
+    UNVERIFIED devices an application had when the picture was taken; it is asked only when one more would be made.
     """
 
     def __init__(
         self,
         devices: Iterable[Device],
         secrets: Mapping[DeviceKey, Mapping[bytes, DeviceSecret]],
+        policies: Mapping[str, AnonymousPolicy],
         user_counts: Mapping[UserKey, int],
         count_unverified: Callable[[str], int],
     ) -> None:
         self.loaded: dict[DeviceKey, Device] = {(device.app_id, device.device_id): device for device in devices}
         """Devices as they were."""
+        self.policies = policies
+        """By application; one that is missing does not exist."""
         self.touched: set[DeviceKey] = set()
         """Devices that were put or removed."""
         self.keyrings: dict[DeviceKey, Keyring] = {key: Keyring(ring) for key, ring in secrets.items()}

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.application import AnonymousPolicy
 from bellhop_server.domain.device import Device, DeviceFacts, Target
 
 
@@ -37,7 +36,6 @@ class Register:
     facts: DeviceFacts
     proof: Proof
     fresh_secret: bytes = field(repr=False)
-    anonymous_policy: AnonymousPolicy
     now: Micros
 
 

@@ -36,6 +36,7 @@ Nothing here does any I/O. Each function changes the picture, or raises and leav
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
+from typing import NamedTuple
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import AnonymousPolicy
@@ -73,6 +74,9 @@ def carry_out(command: RegistryCommand, picture: Picture, new_epoch: Callable[[]
     Raises CredentialsMissing, CredentialsInvalid, DeviceProofRequired, DeniedByPolicy, DeviceNotFound, TargetRequired,
     QuotaExceeded, InvalidRequest.
     """
+    if command.app_id not in picture.policies:
+        # Deleted since its secret was looked at, and all its secrets with it.
+        raise CredentialsInvalid
     match command:
         case Register():
             return _register(command, picture, new_epoch)
@@ -92,36 +96,51 @@ class _SecretRule(Enum):
     KEEP = auto()
 
 
+class _Place(NamedTuple):
+    """Where a device is found, and what is known of that: fields of Device."""
+
+    target: Target
+    state: DeviceState
+    target_time: Micros
+    target_accepted: bool
+
+
 def _register(command: Register, picture: Picture, new_epoch: Callable[[], int]) -> RegistryAnswer:
-    _check_policy(command)
-    key = (command.app_id, command.device_id)
-    before = picture.device(key)
-    holder = _other_holder(command, command.target, picture)
+    _check_policy(command, picture.policies[command.app_id])
+    before = picture.device((command.app_id, command.device_id))
+    holder = _other_holder(command, picture)
     proves_holder = (
         before is None
         and holder is not None
         and picture.keyring((holder.app_id, holder.device_id)).live(command.proof.device_secret)
     )
     rule = _secret_rule(command, before, picture, proves_holder)
-    takes_over = command.proof.authority or proves_holder
-    if before is None:
-        if command.target is None:
-            raise TargetRequired(command.device_id)
-        device = _new_device(command, command.target)
-    else:
-        device = replace(before, user_id=command.user_id, facts=command.facts)
-    device = _presented(device, command.target, holder, takes_over, command.now)
-    evicted = holder if takes_over else None
-    _check_user_quota(device, before, evicted, picture)
-    _check_unverified_quota(device, before, picture)
+    evicted = holder if command.proof.authority or proves_holder else None
+    place = _place(command, before, free=evicted is holder)
+    _check_unverified_quota(command.app_id, place, before, picture)
 
-    starts_over = before is None or before.user_id != command.user_id
-    if starts_over:
+    if starts_over := before is None or before.user_id != command.user_id:
+        _check_user_quota(command, evicted, picture)
         bind_time = None if command.user_id is None else command.now
-        device = replace(device, binding_epoch=new_epoch(), bind_time=bind_time)
-    _save(device, before, evicted, picture, command.now)
+        epoch = new_epoch()
+    else:
+        bind_time, epoch = before.bind_time, before.binding_epoch
+    device = Device(
+        app_id=command.app_id,
+        device_id=command.device_id,
+        user_id=command.user_id,
+        binding_epoch=epoch,
+        facts=command.facts,
+        register_time=command.now if before is None else before.register_time,
+        bind_time=bind_time,
+        update_time=command.now,
+        **place._asdict(),
+    )
+    if evicted is not None:
+        picture.remove(evicted, command.now)
+    picture.put(device)
     _apply_secret_rule(rule, command, starts_over, picture)
-    return RegistryAnswer(device=picture.device(key), created=before is None, secret_issued=rule is _SecretRule.ISSUE)
+    return RegistryAnswer(device=device, created=before is None, secret_issued=rule is _SecretRule.ISSUE)
 
 
 def _update(command: Update, picture: Picture) -> RegistryAnswer:
@@ -132,15 +151,20 @@ def _update(command: Update, picture: Picture) -> RegistryAnswer:
     if before is None:
         raise DeviceNotFound(command.device_id)
     facts = _changed_facts(before.facts, command)
-    holder = _other_holder(command, command.target, picture)
-    takes_over = command.proof.authority
-    device = _presented(replace(before, facts=facts), command.target, holder, takes_over, command.now)
-    _check_unverified_quota(device, before, picture)
+    holder = _other_holder(command, picture)
+    evicted = holder if command.proof.authority else None
+    place = _place(command, before, free=evicted is holder)
+    _check_unverified_quota(command.app_id, place, before, picture)
 
-    _save(device, before, holder if takes_over else None, picture, command.now)
+    device = replace(before, facts=facts, **place._asdict())
+    if device != before:
+        device = replace(device, update_time=command.now)
+        if evicted is not None:
+            picture.remove(evicted, command.now)
+        picture.put(device)
     if command.proof.device_secret is not None:
         keyring.use(command.proof.device_secret, command.now)
-    return RegistryAnswer(device=picture.device(key))
+    return RegistryAnswer(device=device)
 
 
 def _unregister(command: Unregister, picture: Picture) -> RegistryAnswer:
@@ -163,13 +187,11 @@ def _unregister_user(command: UnregisterUser, picture: Picture) -> RegistryAnswe
     return RegistryAnswer(removed=len(devices))
 
 
-def _check_policy(command: Register) -> None:
+def _check_policy(command: Register, policy: AnonymousPolicy) -> None:
     if command.user_id is not None:
         if not command.proof.authority:
             raise CredentialsMissing(("client-secret", "app-secret"))
-    elif command.anonymous_policy is AnonymousPolicy.OFF or (
-        command.anonymous_policy is AnonymousPolicy.SECRET and not command.proof.authority
-    ):
+    elif policy is AnonymousPolicy.OFF or (policy is AnonymousPolicy.SECRET and not command.proof.authority):
         raise DeniedByPolicy("anonymous_policy")
 
 
@@ -220,41 +242,27 @@ def _apply_secret_rule(rule: _SecretRule, command: Register, starts_over: bool, 
         keyring.use(presented, command.now)
 
 
-def _other_holder(command: Register | Update, target: Target | None, picture: Picture) -> Device | None:
+def _other_holder(command: Register | Update, picture: Picture) -> Device | None:
     """The verified device, another one than the command's, that has the target."""
-    if target is None:
+    if command.target is None:
         return None
-    holder = picture.holder((command.app_id, target.digest))
+    holder = picture.holder((command.app_id, command.target.digest))
     return None if holder is None or holder.device_id == command.device_id else holder
 
 
-def _new_device(command: Register, target: Target) -> Device:
-    return Device(
-        app_id=command.app_id,
-        device_id=command.device_id,
-        user_id=command.user_id,
-        binding_epoch=0,
-        target=target,
-        facts=command.facts,
-        state=DeviceState.ACTIVE,
-        register_time=command.now,
-        bind_time=None,
-        update_time=command.now,
-        target_time=command.now,
-    )
+def _place(command: Register | Update, before: Device | None, *, free: bool) -> _Place:
+    """Where the device is found from now on. `free`: no other device has the target, or it gives way.
 
-
-def _presented(device: Device, target: Target | None, holder: Device | None, takes_over: bool, now: Micros) -> Device:
-    """The device once it has presented the target, which `holder` has."""
+    Raises TargetRequired.
+    """
+    target = command.target
     if target is None:
-        return device
-    return replace(
-        device,
-        target=target,
-        target_time=now,
-        target_accepted=device.target_accepted and target == device.target,
-        state=DeviceState.ACTIVE if holder is None or takes_over else DeviceState.UNVERIFIED,
-    )
+        if before is None:
+            raise TargetRequired(command.device_id)
+        return _Place(before.target, before.state, before.target_time, before.target_accepted)
+    state = DeviceState.ACTIVE if free else DeviceState.UNVERIFIED
+    accepted = before is not None and before.target_accepted and before.target == target
+    return _Place(target, state, command.now, accepted)
 
 
 def _changed_facts(facts: DeviceFacts, command: Update) -> DeviceFacts:
@@ -272,24 +280,17 @@ def _changed_facts(facts: DeviceFacts, command: Update) -> DeviceFacts:
     )
 
 
-def _check_user_quota(device: Device, before: Device | None, evicted: Device | None, picture: Picture) -> None:
-    if device.user_id is None or (before is not None and before.user_id == device.user_id):
+def _check_user_quota(command: Register, evicted: Device | None, picture: Picture) -> None:
+    """One more is about to be bound to the user; it may take the place of another one of theirs."""
+    if command.user_id is None:
         return
-    leaving = evicted is not None and evicted.user_id == device.user_id
-    if picture.user_count((device.app_id, device.user_id)) - leaving >= DEVICES_OF_A_USER:
+    leaving = evicted is not None and evicted.user_id == command.user_id
+    if picture.user_count((command.app_id, command.user_id)) - leaving >= DEVICES_OF_A_USER:
         raise QuotaExceeded("devices of a user", DEVICES_OF_A_USER)
 
 
-def _check_unverified_quota(device: Device, before: Device | None, picture: Picture) -> None:
-    if device.state is not DeviceState.UNVERIFIED or (before is not None and before.state is DeviceState.UNVERIFIED):
+def _check_unverified_quota(app_id: str, place: _Place, before: Device | None, picture: Picture) -> None:
+    if place.state is not DeviceState.UNVERIFIED or (before is not None and before.state is DeviceState.UNVERIFIED):
         return
-    if picture.unverified_count(device.app_id) >= UNVERIFIED_DEVICES:
+    if picture.unverified_count(app_id) >= UNVERIFIED_DEVICES:
         raise QuotaExceeded("unverified devices", UNVERIFIED_DEVICES)
-
-
-def _save(device: Device, before: Device | None, evicted: Device | None, picture: Picture, now: Micros) -> None:
-    if device == before:
-        return
-    if evicted is not None:
-        picture.remove(evicted, now)
-    picture.put(replace(device, update_time=now))

@@ -1,7 +1,7 @@
 """Devices as rows, and rows as devices."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bellhop_server.domain.device import ApnsEnvironment, Device, DeviceFacts, DeviceState, Platform, Target, user_key
@@ -53,7 +53,7 @@ def to_row(device: Device) -> tuple[Any, ...]:
         facts.locale,
         facts.time_zone,
         facts.app_version,
-        json.dumps(facts.attributes) if facts.attributes else "{}",
+        json.dumps(facts.attributes, ensure_ascii=False) if facts.attributes else "{}",
         int(device.state),
         device.register_time,
         device.bind_time,
@@ -63,9 +63,12 @@ def to_row(device: Device) -> tuple[Any, ...]:
     )
 
 
-def to_device(row: Sequence[Any]) -> Device:
-    """The device that the values of COLUMNS describe."""
-    (
+def to_devices(rows: Iterable[Sequence[Any]]) -> list[Device]:
+    """The devices that rows of COLUMNS describe."""
+    # Phones of one app have much the same facts, and taking them out of their text is half of the work.
+    known: dict[tuple[str, str, str, str], DeviceFacts] = {}
+    found = []
+    for (
         app_id,
         device_id,
         user_id,
@@ -86,18 +89,25 @@ def to_device(row: Sequence[Any]) -> Device:
         update_time,
         target_time,
         target_accepted,
-    ) = row
-    return Device(
-        app_id,
-        device_id,
-        user_id,
-        binding_epoch,
-        Target(_PLATFORMS[platform], address, apns_topic, _ENVIRONMENTS[apns_environment]),
-        DeviceFacts(locale, time_zone, app_version, {} if attributes == "{}" else json.loads(attributes)),
-        _STATES[state],
-        register_time,
-        bind_time,
-        update_time,
-        target_time,
-        bool(target_accepted),
-    )
+    ) in rows:
+        facts = known.get((locale, time_zone, app_version, attributes))
+        if facts is None:
+            facts = DeviceFacts(locale, time_zone, app_version, json.loads(attributes))
+            known[locale, time_zone, app_version, attributes] = facts
+        found.append(
+            Device(
+                app_id,
+                device_id,
+                user_id,
+                binding_epoch,
+                Target(_PLATFORMS[platform], address, apns_topic, _ENVIRONMENTS[apns_environment]),
+                facts,
+                _STATES[state],
+                register_time,
+                bind_time,
+                update_time,
+                target_time,
+                bool(target_accepted),
+            )
+        )
+    return found

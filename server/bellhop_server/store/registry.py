@@ -74,7 +74,7 @@ class SqlDevices:
         page = _filtered(select(*_COLUMNS), query).where(devices.c.device_id > after)
         page = page.order_by(devices.c.device_id).limit(limit)
         rows = await self._database.read(lambda connection: connection.execute(page).all())
-        return [device_rows.to_device(row) for row in rows]
+        return device_rows.to_devices(rows)
 
     async def count_devices(self, query: DeviceQuery) -> int:
         """See `ports.DeviceStore`."""
@@ -89,7 +89,7 @@ class SqlDevices:
                 found = connection.exec_driver_sql(_READ_SQLITE, (json.dumps(device_ids), app_id))
             else:
                 found = connection.exec_driver_sql(_READ_POSTGRESQL, (app_id, list(device_ids)))
-            return {row[1]: device_rows.to_device(row) for row in found}
+            return {device.device_id: device for device in device_rows.to_devices(found)}
 
         return await self._database.read(read)
 

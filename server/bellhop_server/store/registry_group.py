@@ -9,15 +9,16 @@ target or goes while we wait for it is not returned any more.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, and_, bindparam, func, or_, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, Select, and_, bindparam, func, literal_column, or_, select
 from sqlalchemy.sql.expression import any_
 
-from bellhop_server.domain.application import SecretKind
+from bellhop_server.domain.application import AnonymousPolicy, SecretKind
 from bellhop_server.domain.device import Device, DeviceState, user_key
-from bellhop_server.domain.errors import BellhopError, CredentialsInvalid
+from bellhop_server.domain.errors import BellhopError
 from bellhop_server.domain.picture import DeviceKey, DeviceSecret, Picture
 from bellhop_server.domain.registration import Register, RegistryAnswer, RegistryCommand, Unregister, UnregisterUser
 from bellhop_server.domain.registry import UNVERIFIED_DEVICES, carry_out
@@ -31,22 +32,18 @@ _REPLACE_KEY = """(digest, app_id, device_id) DO UPDATE SET
 _REPLACE_DEVICE = "(app_id, device_id) DO UPDATE SET " + ", ".join(
     f"{name} = excluded.{name}" for name in device_rows.COLUMNS[2:]
 )
-_DEVICE_COLUMNS = [devices.c[name] for name in device_rows.COLUMNS]
 
 
 def apply_group(connection: Connection, commands: list[RegistryCommand]) -> list[RegistryAnswer | BellhopError]:
     """Carries the commands out in their order and answers each in its place; an error of the rules is an answer."""
     if connection.dialect.name == "postgresql":
         _lock(connection, commands)
-    known = _known_applications(connection, commands)
-    picture = _load(connection, commands)
+    queries = _queries(connection.dialect.name)
+    picture = _load(connection, commands, queries)
     epochs = _Epochs(connection, sum(isinstance(command, Register) for command in commands))
     answers: list[RegistryAnswer | BellhopError] = []
     for command in commands:
         try:
-            if command.app_id not in known:
-                # Deleted since its secret was looked at; that application's secrets are worth nothing any more.
-                raise CredentialsInvalid
             answers.append(carry_out(command, picture, epochs.next))
         except BellhopError as error:
             answers.append(error)
@@ -87,7 +84,12 @@ def _lock(connection: Connection, commands: Sequence[RegistryCommand]) -> None:
         if isinstance(command, Register) and command.user_id is not None:
             names.add(("user", command.app_id, user_key(command.user_id)))
     keys = sorted({_lock_key(*name) for name in names})
-    connection.exec_driver_sql("SELECT count(pg_advisory_xact_lock(key)) FROM unnest($1::bigint[]) AS key", (keys,))
+    # A plan that was kept from a small table would go on reading all of it once it is large.
+    connection.exec_driver_sql(
+        "SELECT set_config('plan_cache_mode', 'force_custom_plan', true), count(pg_advisory_xact_lock(key))"
+        " FROM unnest($1::bigint[]) AS key",
+        (keys,),
+    )
 
 
 def _lock_key(kind: str, app_id: str, name: bytes) -> int:
@@ -95,21 +97,13 @@ def _lock_key(kind: str, app_id: str, name: bytes) -> int:
     return int.from_bytes(digest, signed=True)
 
 
-def _known_applications(connection: Connection, commands: Sequence[RegistryCommand]) -> set[str]:
-    # Locked, so that none is deleted while a device is being added to it.
-    apps = {command.app_id for command in commands}
-    query = select(applications.c.app_id).where(_among(connection, applications.c.app_id, apps))
-    return set(connection.scalars(query.order_by(applications.c.app_id).with_for_update(read=True, key_share=True)))
-
-
-def _load(connection: Connection, commands: Sequence[RegistryCommand]) -> Picture:
+def _load(connection: Connection, commands: Sequence[RegistryCommand], queries: "_Queries") -> Picture:
     """Sets of names, not of pairs: what belongs to another application of the group does no harm."""
-    apps = {command.app_id for command in commands}
     named: set[str] = set()
     targets: set[bytes] = set()
-    binds: dict[tuple[str, bytes], str] = {}
     leavers: set[bytes] = set()
     presented: set[bytes] = set()
+    bound: dict[tuple[str, bytes], str] = {}
     for command in commands:
         if isinstance(command, UnregisterUser):
             leavers.add(user_key(command.user_id))
@@ -122,80 +116,94 @@ def _load(connection: Connection, commands: Sequence[RegistryCommand]) -> Pictur
         if command.target is not None:
             targets.add(command.target.digest)
         if isinstance(command, Register) and command.user_id is not None:
-            binds[command.app_id, user_key(command.user_id)] = command.user_id
+            bound[command.app_id, user_key(command.user_id)] = command.user_id
 
-    found = _load_devices(connection, apps, named, targets, leavers)
-    named.update(device.device_id for device in found)
-    return Picture(
-        found,
-        _load_secrets(connection, apps, named, presented),
-        _count_devices_of(connection, apps, binds),
-        lambda app_id: _count_unverified(connection, app_id),
-    )
+    names: dict[str, list[Any]] = {
+        "apps": list({command.app_id for command in commands}),
+        "device_ids": list(named),
+        "targets": list(targets),
+        "leavers": list(leavers),
+    }
+    policies = {app_id: AnonymousPolicy(policy) for app_id, policy in connection.execute(queries.applications, names)}
+    found = device_rows.to_devices(connection.execute(queries.devices, names))
 
-
-def _load_devices(
-    connection: Connection, apps: set[str], named: set[str], targets: set[bytes], leavers: set[bytes]
-) -> list[Device]:
-    in_apps = _among(connection, devices.c.app_id, apps)
-    # The application in each branch, so that each finds an index of its own.
-    branches = []
-    if named:
-        branches.append(and_(in_apps, _among(connection, devices.c.device_id, named)))
-    if targets:
-        verified = devices.c.state != DeviceState.UNVERIFIED.value
-        branches.append(and_(in_apps, _among(connection, devices.c.target_digest, targets), verified))
-    if leavers:
-        branches.append(and_(in_apps, _among(connection, devices.c.user_key, leavers)))
-    query = select(*_DEVICE_COLUMNS).where(or_(*branches))
-    rows = connection.execute(query.order_by(devices.c.app_id, devices.c.device_id).with_for_update())
-    return [device_rows.to_device(row) for row in rows]
-
-
-def _load_secrets(
-    connection: Connection, apps: set[str], device_ids: set[str], presented: set[bytes]
-) -> dict[DeviceKey, dict[bytes, DeviceSecret]]:
-    columns = [secrets.c[name] for name in ("app_id", "device_id", "digest")]
-    columns += [secrets.c[name] for name in ("create_time", "pending", "retire_time", "expire_time")]
-    of_devices = and_(
-        _among(connection, secrets.c.app_id, apps),
-        _among(connection, secrets.c.device_id, device_ids),
-        secrets.c.kind == SecretKind.DEVICE.value,
-    )
-    rows = list(connection.execute(select(*columns).where(of_devices, secrets.c.retire_time.is_(None))))
+    names["device_ids"] = list(named.union(device.device_id for device in found))
+    names["presented"] = list(presented)
+    rows = list(connection.execute(queries.live_secrets, names))
     if presented:
-        known = _among(connection, secrets.c.digest, presented)
-        rows += connection.execute(select(*columns).where(of_devices, known, secrets.c.retire_time.is_not(None)))
+        rows += connection.execute(queries.retired_secrets, names)
     keyrings: dict[DeviceKey, dict[bytes, DeviceSecret]] = defaultdict(dict)
     for app_id, device_id, digest, create_time, pending, retire_time, expire_time in rows:
         keyrings[app_id, device_id][digest] = DeviceSecret(create_time, bool(pending), retire_time, expire_time)
-    return keyrings
+
+    counts = {(app_id, user_id): 0 for (app_id, _), user_id in bound.items()}
+    if bound:
+        names["users"] = list({key for _, key in bound})
+        for app_id, key, count in connection.execute(queries.user_counts, names):
+            if (app_id, key) in bound:
+                counts[app_id, bound[app_id, key]] = count
+
+    def count_unverified(app_id: str) -> int:
+        return connection.execute(queries.unverified_count, {"app_id": app_id}).scalar_one()
+
+    return Picture(found, keyrings, policies, counts, count_unverified)
 
 
-def _count_devices_of(
-    connection: Connection, apps: set[str], users: dict[tuple[str, bytes], str]
-) -> dict[tuple[str, str], int]:
-    counts = {(app_id, user_id): 0 for (app_id, _), user_id in users.items()}
-    if not users:
-        return counts
-    query = (
-        select(devices.c.app_id, devices.c.user_key, func.count())
-        .where(
-            _among(connection, devices.c.app_id, apps),
-            _among(connection, devices.c.user_key, {key for _, key in users}),
+class _Queries:
+    """What is asked of the database, made once for each of the two."""
+
+    def __init__(self, dialect: str) -> None:
+        def among(column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+            # On PostgreSQL a set is one parameter: each number of parameters would be another statement to prepare.
+            if dialect == "sqlite":
+                return column.in_(bindparam(name, expanding=True))
+            return column == any_(bindparam(name, type_=ARRAY(column.type)))
+
+        # Locked, so that none is deleted while a device is being added to it.
+        self.applications: Select[Any] = (
+            select(applications.c.app_id, applications.c.anonymous_policy)
+            .where(among(applications.c.app_id, "apps"))
+            .order_by(applications.c.app_id)
+            .with_for_update(read=True, key_share=True)
         )
-        .group_by(devices.c.app_id, devices.c.user_key)
-    )
-    for app_id, key, count in connection.execute(query):
-        if (app_id, key) in users:
-            counts[app_id, users[app_id, key]] = count
-    return counts
+        # The application in each branch, so that each finds an index of its own.
+        in_apps = among(devices.c.app_id, "apps")
+        # A literal state, or SQLite has no use for the partial indexes.
+        verified: ColumnElement[bool] = literal_column("devices.state != 3")
+        self.devices: Select[Any] = (
+            select(*(devices.c[name] for name in device_rows.COLUMNS))
+            .where(
+                or_(
+                    and_(in_apps, among(devices.c.device_id, "device_ids")),
+                    and_(in_apps, among(devices.c.target_digest, "targets"), verified),
+                    and_(in_apps, among(devices.c.user_key, "leavers")),
+                )
+            )
+            .order_by(devices.c.app_id, devices.c.device_id)
+            .with_for_update()
+        )
+        names = ("app_id", "device_id", "digest", "create_time", "pending", "retire_time", "expire_time")
+        of_devices: Select[Any] = select(*(secrets.c[name] for name in names)).where(
+            among(secrets.c.app_id, "apps"),
+            among(secrets.c.device_id, "device_ids"),
+            secrets.c.kind == SecretKind.DEVICE.value,
+        )
+        self.live_secrets = of_devices.where(secrets.c.retire_time.is_(None))
+        self.retired_secrets = of_devices.where(
+            secrets.c.retire_time.is_not(None), among(secrets.c.digest, "presented")
+        )
+        self.user_counts: Select[Any] = (
+            select(devices.c.app_id, devices.c.user_key, func.count())
+            .where(in_apps, among(devices.c.user_key, "users"))
+            .group_by(devices.c.app_id, devices.c.user_key)
+        )
+        unverified: ColumnElement[bool] = literal_column("devices.state = 3")
+        some: Select[Any] = select(devices.c.app_id).where(devices.c.app_id == bindparam("app_id"), unverified)
+        # Beyond the limit and what a group takes out it does not matter how many they are.
+        self.unverified_count = select(func.count()).select_from(some.limit(2 * UNVERIFIED_DEVICES).subquery())
 
 
-def _count_unverified(connection: Connection, app_id: str) -> int:
-    """Up to the limit; the devices of the group among them."""
-    some = select(1).where(devices.c.app_id == app_id, devices.c.state == 3).limit(UNVERIFIED_DEVICES).subquery()
-    return connection.execute(select(func.count()).select_from(some)).scalar_one()
+_queries = cache(_Queries)
 
 
 def _save(connection: Connection, picture: Picture) -> None:
@@ -243,10 +251,3 @@ def _delete(connection: Connection, keys: list[DeviceKey]) -> None:
             " WHERE devices.app_id = gone.app_id AND devices.device_id = gone.device_id",
             tuple(map(list, zip(*keys, strict=True))),
         )
-
-
-def _among(connection: Connection, column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
-    """A set as one parameter on PostgreSQL, where each number of parameters would be another statement to prepare."""
-    if connection.dialect.name == "sqlite":
-        return column.in_(list(values))
-    return column == any_(bindparam(None, list(values), type_=ARRAY(column.type)))

@@ -1,0 +1,117 @@
+"""Registering devices: makes the secrets and the times, and leaves the rules to the registry."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from bellhop_server.domain.application import digest_of
+from bellhop_server.domain.device import Device, DeviceFacts, Target
+from bellhop_server.domain.errors import InvalidRequest, Violation
+from bellhop_server.domain.registration import Proof, Register, Unregister, UnregisterUser, Update
+from bellhop_server.ports import Clock, DeviceQuery, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A registered device, and its fresh secret in clear; empty: it keeps, or brought, its own."""
+
+    device: Device
+    device_secret: str = field(repr=False)
+    created: bool
+
+
+class Registering:
+    """What apps and back ends ask of the registry."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def register(
+        self, app_id: str, device_id: str, user_id: str | None, target: Target | None, facts: DeviceFacts, proof: Proof
+    ) -> Registered:
+        """Binds a device to a user, or to none. Raises what the rules of the registry raise, and InvalidRequest."""
+        await self._check_topic(app_id, target)
+        secret = f"bhd_{secrets.token_urlsafe(32)}"
+        answer = await self._store.execute(
+            Register(
+                app_id=app_id,
+                device_id=device_id or uuid4().hex,
+                user_id=user_id,
+                target=target,
+                facts=facts,
+                proof=proof,
+                fresh_secret=digest_of(secret),
+                now=self._clock.now(),
+            )
+        )
+        assert answer.device is not None
+        return Registered(answer.device, secret if answer.secret_issued else "", answer.created)
+
+    async def register_anonymous(
+        self, app_id: str, device_id: str, target: Target | None, facts: DeviceFacts, proof: Proof
+    ) -> Registered:
+        """Registers a device without a user, or unbinds it. Raises as `register` does."""
+        return await self.register(app_id, device_id, None, target, facts, proof)
+
+    async def update(
+        self,
+        app_id: str,
+        device_id: str,
+        target: Target | None,
+        locale: str | None,
+        time_zone: str | None,
+        app_version: str | None,
+        set_attributes: Mapping[str, str],
+        remove_attributes: tuple[str, ...],
+        proof: Proof,
+    ) -> Device:
+        """Changes what is not None. Raises what the rules of the registry raise, and InvalidRequest."""
+        await self._check_topic(app_id, target)
+        answer = await self._store.execute(
+            Update(
+                app_id=app_id,
+                device_id=device_id,
+                target=target,
+                locale=locale,
+                time_zone=time_zone,
+                app_version=app_version,
+                set_attributes=set_attributes,
+                remove_attributes=remove_attributes,
+                proof=proof,
+                now=self._clock.now(),
+            )
+        )
+        assert answer.device is not None
+        return answer.device
+
+    async def unregister(self, app_id: str, device_id: str, proof: Proof) -> bool:
+        """Takes a device out; False: there was none. Raises what the rules of the registry raise."""
+        answer = await self._store.execute(Unregister(app_id, device_id, proof, self._clock.now()))
+        return answer.removed > 0
+
+    async def unregister_user(self, app_id: str, user_id: str) -> int:
+        """Takes out every device of a user; returns how many."""
+        return (await self._store.execute(UnregisterUser(app_id, user_id, self._clock.now()))).removed
+
+    async def get(self, app_id: str, device_id: str) -> Device:
+        """Raises DeviceNotFound."""
+        return await self._store.get_device(app_id, device_id)
+
+    async def list(self, query: DeviceQuery, after: str, limit: int) -> list[Device]:
+        """Devices by id, those greater than `after`."""
+        return await self._store.list_devices(query, after, limit)
+
+    async def count(self, query: DeviceQuery) -> int:
+        """How many there are."""
+        return await self._store.count_devices(query)
+
+    async def _check_topic(self, app_id: str, target: Target | None) -> None:
+        """A topic is a stranger's word: where the application's credentials name topics, it must be one of them."""
+        if target is None or not target.apns_topic:
+            return
+        credentials = await self._store.list_credentials(app_id)
+        served = {topic for each in credentials if each.platform is target.platform for topic in each.secret.topics}
+        if served and target.apns_topic not in served:
+            raise InvalidRequest([Violation("apns.topic", "is none that the application's APNs credentials serve")])
