@@ -98,7 +98,8 @@ async def test_second_process_is_refused(database: SqliteDatabase, path: Path) -
     await again.aclose()
 
 
-async def test_lock_of_a_killed_process_is_free(path: Path) -> None:
+@pytest.mark.promise("P6")
+async def test_killed_process_leaves_what_it_acknowledged_and_a_free_lock(path: Path) -> None:
     program = f"""
 import asyncio, pathlib
 from bellhop_server.store.sqlite import SqliteDatabase
