@@ -32,8 +32,11 @@ class RetryPolicy:
         return max(longest * random.uniform(0.5, 1.0), retry_after or 0.0)  # noqa: S311 - no secret depends on it
 
 
-def is_interruption(error: BellhopError) -> bool:
+def is_interruption(error: BellhopError, *, accepted: bool) -> bool:
     """Whether the stream was cut rather than refused, so that going on can help."""
+    # Nothing is lost by waiting for a full server once it has the message; before, the caller may know another way.
+    if accepted and error.reason == "OVERLOADED":
+        return True
     if error.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
         return True
     return error.code in _TRANSPORT_CODES and not error.reason

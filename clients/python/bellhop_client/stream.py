@@ -104,7 +104,7 @@ class SendStream(AsyncIterator[SendEvent]):
                 if self._complete:
                     return
                 error = from_rpc_error(rpc_error)
-                if not is_interruption(error):
+                if not is_interruption(error, accepted=bool(self.message_id)):
                     raise error from rpc_error
                 interruption = error
             finally:
