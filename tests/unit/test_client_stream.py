@@ -12,6 +12,7 @@ from bellhop_client import (
     BellhopError,
     Client,
     ConflictError,
+    ExhaustedError,
     InternalError,
     NotFoundError,
     Notification,
@@ -180,6 +181,17 @@ async def test_a_refused_resumption_is_raised(client: Client, notifier: Scripted
         await send(client).results()
 
 
+async def test_a_full_server_is_waited_for_once_it_has_the_message(client: Client, notifier: ScriptedNotifier) -> None:
+    full = Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, "full", error_info("OVERLOADED"))
+    notifier.cuts = [(2, UNAVAILABLE), (0, full)]
+
+    assert [event async for event in send(client)] == MESSAGE
+
+    notifier.cuts = [(0, full)]
+    with pytest.raises(ExhaustedError):
+        await send(client).results()
+
+
 async def test_accept_only_ends_after_accepted(client: Client, notifier: ScriptedNotifier) -> None:
     notifier.cuts = [(1, UNAVAILABLE)]
     stream = client.send(audience=to_users("anna"), notification=DINNER, accept_only=True)
@@ -276,9 +288,7 @@ def test_delays_double_up_to_the_longest_and_are_spread() -> None:
 
 
 def test_only_what_the_transport_made_up_counts_as_a_cut() -> None:
-    interruptions = {
-        code for code in grpc.StatusCode if is_interruption(BellhopError(code, "")) and code is not grpc.StatusCode.OK
-    }
+    interruptions = {code for code in grpc.StatusCode if is_interruption(BellhopError(code, ""), accepted=True)}
     assert interruptions == {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -286,4 +296,4 @@ def test_only_what_the_transport_made_up_counts_as_a_cut() -> None:
         grpc.StatusCode.UNKNOWN,
         grpc.StatusCode.CANCELLED,
     }
-    assert not is_interruption(BellhopError(grpc.StatusCode.INTERNAL, "", reason="INTERNAL_ERROR"))
+    assert not is_interruption(BellhopError(grpc.StatusCode.INTERNAL, "", reason="INTERNAL_ERROR"), accepted=True)
