@@ -1,18 +1,18 @@
 """`bellhop demo`: one person's phones, end to end, on this machine."""
 
 import asyncio
-import shlex
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
 import click
 from rich.console import Console
 
-from bellhop_cli.demo_processes import DemoFailed, Stage, stage
-from bellhop_cli.demo_story import APP_ID, Secrets, Story
+from bellhop_cli.demo_processes import DemoFailed, stage
+from bellhop_cli.demo_story import APP_ID, Played, Story
 from bellhop_cli.output import console, printable
-from bellhop_client import BellhopError, SendStream
+from bellhop_client import BellhopError
 
 _SECONDS = 120.0
 _LOG_LINES = 20
@@ -50,21 +50,22 @@ async def _demo(folder: Path, out: Console, stay: bool) -> None:
         out.print(f"   APNs       {ready.simulation['apns_url']} (HTTP/2 over TLS)")
         out.print(f"   Bellhop    {ready.address} (gRPC)")
         async with asyncio.timeout(_SECONDS):
-            secrets, last = await Story(ready, out).play()
+            played = await Story(ready, out).play()
         out.print("\nEverything happened as told.", style="bold green")
-        _print_next_steps(out, ready, secrets, last, stay)
+        _print_next_steps(out, ready.address, played, stay)
         if stay:
             await _until_interrupted()
 
 
-def _print_next_steps(out: Console, ready: Stage, secrets: Secrets, last: SendStream, stay: bool) -> None:
-    address = ready.address
+def _print_next_steps(out: Console, address: str, played: Played, stay: bool) -> None:
     app = f"-H 'app-id: {APP_ID}'"
-    app_secret = f"{app} -H 'app-secret: {secrets.app_secret}'"
-    client_secret = f"{app} -H 'client-secret: {secrets.client_secret}'"
+    app_secret = f"{app} -H 'app-secret: {played.app_secret}'"
+    client_secret = f"{app} -H 'client-secret: {played.client_secret}'"
     send = '{"audience":{"users":{"user_ids":["anna"]}},"notification":{"title":"Hello"}}'
     register = f'{{"device_id":"new-phone","user_id":"anna","apns":{{"token":"{"ab" * 32}"}}}}'
-    watch = f'{{"message_id":"{last.message_id}"}}'
+    watch = f'{{"message_id":"{played.message_id}","after_cursor":"{played.cursor}"}}'
+    # `make demo` runs a bellhop that is not on the path.
+    bellhop = sys.argv[0] if Path(sys.argv[0]).name == "bellhop" else "bellhop"
     lines = (
         f"grpcurl -plaintext {address} list",
         f"grpcurl -plaintext {address} describe bellhop.v1.Notifier.Send",
@@ -73,11 +74,11 @@ def _print_next_steps(out: Console, ready: Stage, secrets: Secrets, last: SendSt
         f"grpcurl -plaintext {app_secret} -d '{watch}' {address} bellhop.v1.Notifier/WatchMessage",
         f"grpcurl -plaintext {app_secret} {address} bellhop.v1.PushRegistry/ListDevices",
         "",
-        f"export BELLHOP_SERVER={address} BELLHOP_APP_ID={APP_ID} BELLHOP_APP_SECRET={secrets.app_secret}",
-        f"bellhop send --user anna --title {shlex.quote('Hello from the shell')}",
+        f"export BELLHOP_SERVER={address} BELLHOP_APP_ID={APP_ID} BELLHOP_APP_SECRET={played.app_secret}",
+        f"{bellhop} send --user anna --title 'Hello from the shell'",
     )
-    until = "until Ctrl-C" if stay else "while it is up: `make demo STAY=1` keeps it up, with values of its own"
-    out.print(f"\nTry next, {until}:\n", style="bold")
+    here = "until Ctrl-C" if stay else "with `make demo STAY=1`, which leaves a server up and prints its own values"
+    out.print(f"\nTry next, {here}:\n", style="bold")
     for line in lines:
         # As it is, on one line: it is to be copied.
         out.print(f"   {line}" if line else "", soft_wrap=True)

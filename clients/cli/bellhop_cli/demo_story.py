@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from google.protobuf.json_format import ParseDict
 from rich.console import Console
+from rich.padding import Padding
 
-from bellhop.v1.applications_pb2 import SetCredentialRequest
+from bellhop.v1.applications_pb2 import CreateApplicationResponse, SetCredentialRequest
 from bellhop.v1.message_pb2 import OUTCOME_ACCEPTED, Audience, Outcome
 from bellhop_cli.demo_processes import DemoFailed, Stage
 from bellhop_cli.output import label, table
@@ -29,11 +30,13 @@ BENS_PHONE, LOST_PHONE = "bens-phone", "nobodys-phone"
 
 
 @dataclass(frozen=True, slots=True)
-class Secrets:
-    """What the application got when it was created."""
+class Played:
+    """What is there when the story is over: the application's secrets, the last message and its first cursor."""
 
     client_secret: str
     app_secret: str
+    message_id: str
+    cursor: str
 
 
 class Story:
@@ -46,8 +49,8 @@ class Story:
         self._tokens = {name: secrets.token_hex(32) for name in (PHONE, OLD_PHONE, TABLET, BENS_PHONE, LOST_PHONE)}
         self._names = {token: name for name, token in self._tokens.items()}
 
-    async def play(self) -> tuple[Secrets, SendStream]:
-        """All of it; returns the application's secrets and the last message."""
+    async def play(self) -> Played:
+        """All of it."""
         self._tell("An application, and the key that Apple knows it by")
         made = await self._create_application()
         address, guessed = self._stage.address, f"bhc_{secrets.token_urlsafe(32)}"
@@ -87,16 +90,16 @@ class Story:
             )
 
             self._tell("Its results are kept: watching it again from its first cursor tells the same")
-            await self._watch_again(back_end, last)
-        return made, last
+            cursor = await self._watch_again(back_end, last)
+        return Played(made.client_secret, made.app_secret, last.message_id, cursor)
 
-    async def _create_application(self) -> Secrets:
+    async def _create_application(self) -> CreateApplicationResponse:
         credential = ParseDict(self._stage.simulation["credentials"]["apns"], SetCredentialRequest())
         async with AdminClient(self._stage.address, admin_token=self._stage.admin_token) as admin:
             made = await admin.create_application(app_id=APP_ID, display_name="Demo")
             answer = await admin.set_credential(app_id=APP_ID, apns=credential.apns)
         self._check(answer.credential.probe.ok, "APNs took the key when Bellhop tried it")
-        return Secrets(made.client_secret, made.app_secret)
+        return made
 
     def _target(self, name: str) -> ApnsTarget:
         return ApnsTarget(token=self._tokens[name])
@@ -108,7 +111,7 @@ class Story:
     async def _show_devices(self, back_end: Client) -> None:
         devices = [device async for device in back_end.devices()]
         rows = [(device.device_id, device.user_id or "-") for device in devices]
-        self._out.print(table(("DEVICE", "USER"), rows))
+        self._out.print(Padding(table(("DEVICE", "USER"), rows), (0, 0, 0, 3)))
         self._check({device.device_id for device in devices} == self._tokens.keys(), "all five are registered")
 
     async def _send(self, back_end: Client, audience: Audience, title: str, expected: set[str]) -> SendStream:
@@ -143,7 +146,7 @@ class Story:
         else:
             raise DemoFailed("a wrong client secret was accepted")
 
-    async def _watch_again(self, back_end: Client, stream: SendStream) -> None:
+    async def _watch_again(self, back_end: Client, stream: SendStream) -> str:
         watched = back_end.watch(stream.message_id)
         await anext(watched)
         from_first_cursor = back_end.watch(stream.message_id, after_cursor=watched.cursor)
@@ -154,6 +157,7 @@ class Story:
             from_first_cursor.summary == stream.summary and len(results) == stream.summary.counts.device_count,
             f"the same {len(results)} results and the same summary",
         )
+        return watched.cursor
 
     def _tell(self, what: str) -> None:
         self._step += 1
