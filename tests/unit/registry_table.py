@@ -1,0 +1,144 @@
+"""A registry without a store, that tests of its rules speak to."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bellhop_server.domain import Micros
+from bellhop_server.domain.application import AnonymousPolicy, digest_of
+from bellhop_server.domain.device import Device, DeviceFacts, Platform, Target
+from bellhop_server.domain.picture import Picture
+from bellhop_server.domain.registration import (
+    Proof,
+    Register,
+    RegistryAnswer,
+    RegistryCommand,
+    Unregister,
+    UnregisterUser,
+    Update,
+)
+from bellhop_server.domain.registry import carry_out
+
+OWN = "a secret that the device made for itself"
+
+
+SHORT = "too short to own"
+
+
+FACTS = DeviceFacts("de-AT", "Europe/Vienna", "1.0", {"tier": "gold"})
+
+
+OPEN, SECRET, OFF = AnonymousPolicy
+
+
+def token(name: str) -> Target:
+    return Target(Platform.APNS, name.encode().hex())
+
+
+class Registry:
+    """A picture that the test speaks to; each registration is offered a fresh secret of its own."""
+
+    def __init__(
+        self, users: dict[str, int] | None = None, unverified: int = 0, policy: AnonymousPolicy = OPEN
+    ) -> None:
+        counts = dict.fromkeys([("app", user) for user in ("ann", "bob")], 0)
+        counts.update({("app", user): count for user, count in (users or {}).items()})
+        self.picture = Picture([], {}, {"app": policy}, counts, lambda app_id: unverified)
+        self.now: Micros = 1_000
+        self._epochs = itertools.count(1)
+        self._fresh = itertools.count(1)
+        self.fresh = ""
+
+    def do(self, command: RegistryCommand) -> RegistryAnswer:
+        return carry_out(command, self.picture, lambda: next(self._epochs))
+
+    def register(
+        self,
+        device: str,
+        user: str | None = None,
+        at: str | None = None,
+        *,
+        authority: bool = True,
+        secret: str | None = None,
+        facts: DeviceFacts = FACTS,
+    ) -> RegistryAnswer:
+        self.now += 1
+        self.fresh = f"bhd_fresh_secret_number_{next(self._fresh):010}"
+        return self.do(
+            Register(
+                "app",
+                device,
+                user,
+                None if at is None else token(at),
+                facts,
+                proof(authority, secret),
+                digest_of(self.fresh),
+                self.now,
+            )
+        )
+
+    def login(self, device: str, user: str, at: str | None = None, secret: str | None = None) -> str:
+        """Registers under authority; returns the fresh secret, which must have been issued."""
+        assert self.register(device, user, at, secret=secret).secret_issued
+        return self.fresh
+
+    def update(
+        self, device: str, at: str | None = None, *, authority: bool = True, secret: str | None = None, **changes: Any
+    ) -> RegistryAnswer:
+        self.now += 1
+        fields: dict[str, Any] = {
+            "locale": None,
+            "time_zone": None,
+            "app_version": None,
+            "set_attributes": {},
+            "remove_attributes": (),
+        }
+        target = None if at is None else token(at)
+        return self.do(
+            Update("app", device, target, **(fields | changes), proof=proof(authority, secret), now=self.now)
+        )
+
+    def unregister(self, device: str, *, authority: bool = True, secret: str | None = None) -> int:
+        self.now += 1
+        return self.do(Unregister("app", device, proof(authority, secret), self.now)).removed
+
+    def unregister_user(self, user: str) -> int:
+        self.now += 1
+        return self.do(UnregisterUser("app", user, self.now)).removed
+
+    def device(self, device: str) -> Device:
+        found = self.picture.device(("app", device))
+        assert found is not None
+        return found
+
+    def gone(self, device: str) -> bool:
+        return self.picture.device(("app", device)) is None
+
+    def holder(self, at: str) -> str | None:
+        found = self.picture.holder(("app", token(at).digest))
+        return found.device_id if found else None
+
+    def proves(self, device: str, secret: str) -> bool:
+        """Whether the secret opens the device, asked without using it."""
+        return self.picture.keyring(("app", device)).live(digest_of(secret))
+
+    def refuses(self, error: type[Exception], call: Callable[[], object]) -> None:
+        """The call is refused, and nothing whatever has changed."""
+        before = self.state()
+        with pytest.raises(error):
+            call()
+        assert self.state() == before
+
+    def state(self) -> object:
+        picture = self.picture
+        devices = {key: picture.device(key) for key in picture.touched}
+        rings = {key: dict(ring.changed) for key, ring in picture.keyrings.items() if ring.changed}
+        return devices, rings, picture.user_count(("app", "ann")), picture.unverified_count("app")
+
+
+def proof(authority: bool, secret: str | None) -> Proof:
+    if secret is None:
+        return Proof(authority)
+    return Proof(authority, digest_of(secret), len(secret) >= 32)
