@@ -11,7 +11,11 @@ from bellhop_server.domain.errors import Overloaded, ServiceUnavailable
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one server takes. A request over `request_bytes` and metadata over `metadata_bytes` are refused."""
+    """What one server takes. A request over `request_bytes` and metadata over `metadata_bytes` are refused.
+
+    `wrong_credentials` a minute are told so to one peer for one application; `reader_seconds` is how long a reader may
+    take nothing of its stream.
+    """
 
     request_bytes: int = 4 * 1024 * 1024
     metadata_bytes: int = 16 * 1024
@@ -19,6 +23,7 @@ class Limits:
     streams_per_application: int = 5_000
     streams_per_connection: int = 1_000
     reader_seconds: float = 60.0
+    wrong_credentials: int = 20
 
 
 class Admission:

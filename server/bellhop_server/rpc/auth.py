@@ -83,11 +83,11 @@ class WrongAttempts:
     Only a failure is ever refused: whoever shows a valid credential has not been counted here.
     """
 
-    ALLOWED = 20
     SECONDS = 60.0
     REMEMBERED = 10_000
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, allowed: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._allowed = allowed
         self._monotonic = monotonic
         self._failures: OrderedDict[tuple[str, str], deque[float]] = OrderedDict()
 
@@ -101,6 +101,6 @@ class WrongAttempts:
             self._failures.popitem(last=False)
         while failures and failures[0] <= now - self.SECONDS:
             failures.popleft()
-        if len(failures) >= self.ALLOWED:
+        if len(failures) >= self._allowed:
             raise AuthAttemptsExceeded(failures[0] + self.SECONDS - now)
         failures.append(now)

@@ -46,7 +46,7 @@ class ReflectionServicer(reflection_pb2_grpc.ServerReflectionServicer):  # type:
                 case "file_by_filename":
                     return self._files(self._pool.FindFileByName(request.file_by_filename))
                 case "file_containing_symbol":
-                    return self._files(self._pool.FindFileContainingSymbol(request.file_containing_symbol))
+                    return self._files(self._file_of(request.file_containing_symbol))
                 case "all_extension_numbers_of_type":
                     message = self._pool.FindMessageTypeByName(request.all_extension_numbers_of_type)
                     numbers = reflection_pb2.ExtensionNumberResponse(base_type_name=message.full_name)
@@ -56,6 +56,13 @@ class ReflectionServicer(reflection_pb2_grpc.ServerReflectionServicer):  # type:
         # The contract has no extensions, so nothing is found of them either.
         error = reflection_pb2.ErrorResponse(error_code=grpc.StatusCode.NOT_FOUND.value[0], error_message="not found")
         return _Response(error_response=error)
+
+    def _file_of(self, symbol: str) -> FileDescriptor:
+        """The file of a symbol. Of methods and fields the pool finds their owner alone. Raises KeyError."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            return self._pool.FindFileContainingSymbol(symbol.rpartition(".")[0])
 
     def _files(self, file: FileDescriptor) -> Any:
         """A file and all that it imports, each once."""

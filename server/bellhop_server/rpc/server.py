@@ -19,7 +19,6 @@ from bellhop.v1 import (
 from bellhop_server.app.authenticating import Authenticating
 from bellhop_server.rpc.admission import Admission, Limits
 from bellhop_server.rpc.applications import ApplicationsServicer
-from bellhop_server.rpc.auth import WrongAttempts
 from bellhop_server.rpc.edge import Edge
 from bellhop_server.rpc.metrics import Metrics
 from bellhop_server.rpc.notifier import NotifierServicer
@@ -97,11 +96,10 @@ class RpcServer:
         metrics: Metrics,
         *,
         limits: Limits,
-        attempts: WrongAttempts,
         reflection: bool,
     ) -> None:
         self._admission = Admission(limits)
-        self._edge = Edge(authenticating, self._admission, limits, metrics, attempts)
+        self._edge = Edge(authenticating, self._admission, limits, metrics)
         self._server = grpc.aio.server(interceptors=(self._edge,), options=_OPTIONS)
         applications_pb2_grpc.add_ApplicationsServicer_to_server(servicers.applications, self._server)
         push_registry_pb2_grpc.add_PushRegistryServicer_to_server(servicers.push_registry, self._server)
