@@ -33,6 +33,21 @@ async def store(database: Database, master_key: MasterKey) -> AsyncIterator[SqlS
 
 
 @pytest.fixture
+async def other_store(database: Database, database_url: str, master_key: MasterKey) -> AsyncIterator[SqlStore]:
+    """Another process's store on PostgreSQL; on SQLite, which has one process, another one over the same door."""
+    if database.exclusive:
+        store = SqlStore(database, master_key)
+        yield store
+        await store.aclose()
+        return
+    opened = await open_database(database_url)
+    store = SqlStore(opened, master_key)
+    yield store
+    await store.aclose()
+    await opened.aclose()
+
+
+@pytest.fixture
 def backstage(database_url: str, request: pytest.FixtureRequest) -> Backstage:
     """Another way to the database of this test."""
     path = sqlite_path(database_url)

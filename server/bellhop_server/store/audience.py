@@ -164,8 +164,9 @@ def _users_statement(dialect: Dialect, platforms: tuple[Platform, ...], list_siz
     listed = "= ANY($5::bytea[])"
     if dialect == "sqlite":
         listed = f"IN ({', '.join(f'${place}' for place in range(5, 5 + list_size))})"
+    # "Behind the place reached" in words that no database takes for a range to walk through.
     statement = f"""SELECT user_key, device_id, user_id, binding_epoch, target_digest, platform FROM devices
-        WHERE app_id = $1 AND user_key {listed} AND (user_key, device_id) > ($2, $3) AND {_reachable(platforms)}
+        WHERE app_id = $1 AND user_key {listed} AND (user_key <> $2 OR device_id > $3) AND {_reachable(platforms)}
         ORDER BY user_key, device_id LIMIT $4"""  # noqa: S608 - placeholders and numbers only
     return _in_words_of(dialect, statement)
 
