@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from bellhop_server.domain import DAY
-from bellhop_server.domain.batch import ClaimedBatch, Item, NewBatch, Recorded
+from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Item, NewBatch, Recorded
 from bellhop_server.domain.device import DeviceState, Platform, user_key
 from bellhop_server.domain.message import Audience, AudienceKind, Message, Outcome, Result, Send, SendOptions
 from bellhop_server.domain.notification import Notification, Priority
-from bellhop_server.ports import AudiencePage
+from bellhop_server.ports import AudiencePage, ResultQuery
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.database import Database
 from bellhop_server.store.sql_store import SqlStore
@@ -145,3 +145,24 @@ def result(device_id: str, outcome: Outcome = Outcome.ACCEPTED, *, user_id: str 
 def missing(device_id: str = "", user_id: str = "", reason: str = "UnknownDevice") -> Result:
     """A named id without a device to send to, as a page of an audience tells it."""
     return Result(device_id, user_id, 0, Outcome.NOT_REGISTERED, reason, 0, "", 0, 0, 0)
+
+
+async def completed(store: SqlStore, message_id: str, now: int = NOW, *, request_id: str = "") -> Message:
+    """A message with two results that completed at `now`."""
+    message = await accepted(store, message_id, request_id=request_id, now=now)
+    await planned(store, message, ["d1", "d2"], now=now)
+    [batch] = await claimed(store, now=now)
+    report = BatchReport(batch.batch_id, message.ref, batch.lease, [result("d1"), result("d2")], done=True)
+    [recorded] = await store.record([report], now)
+    assert recorded.completed
+    return message
+
+
+def report(batch: ClaimedBatch, *results: Result, done: bool = False, again: tuple[NewBatch, ...] = ()) -> BatchReport:
+    """What the holder of a batch says of it."""
+    return BatchReport(batch.batch_id, batch.message_ref, batch.lease, list(results), done, list(again))
+
+
+async def results_of(store: SqlStore, message: Message) -> list[tuple[int, Result]]:
+    """All results of a message with their numbers."""
+    return await store.list_results(ResultQuery(message.ref), 0, 100_000)

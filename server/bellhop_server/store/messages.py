@@ -126,7 +126,9 @@ class SqlMessages:
 
 
 def _message(row: Row[Any]) -> Message:
-    audience, notification = _ERASED if row.payload_erased else decode(row.body)
+    # Not `payload_erased`: an application that is being deleted loses its payloads first.
+    erased = row.body is None
+    audience, notification = _ERASED if erased else decode(row.body)
     return Message(
         ref=row.ref,
         app_id=row.app_id,
@@ -143,7 +145,7 @@ def _message(row: Row[Any]) -> Message:
             priority=Priority(row.priority),
             resend=ResendPolicy(row.resend),
         ),
-        payload_erased=row.payload_erased,
+        payload_erased=erased,
     )
 
 
