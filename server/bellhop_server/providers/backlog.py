@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from bellhop_server.providers.engine import FailureKind, Headers, Reply
+from bellhop_server.providers.engine import REFUSED_STREAM, FailureKind, Headers, Reply
 
 if TYPE_CHECKING:
     from bellhop_server.providers.http2 import Connection
@@ -95,7 +95,10 @@ class Backlog:
         self.trouble = ""
         """Why nothing gets through at present; told with what runs out of time."""
 
-    def __bool__(self) -> bool:
+    def pending(self) -> bool:
+        """Whether there is something to take."""
+        while self._works and self._works[0].waiting() == 0:
+            self._works.popleft()
         return bool(self._works)
 
     def __len__(self) -> int:
@@ -114,15 +117,12 @@ class Backlog:
 
     def head(self, now: float) -> Work | None:
         """The work to take from next; none that is late."""
-        while self._works:
+        while self.pending():
             work = self._works[0]
-            if work.batch.deadline <= now:
-                self._works.popleft()
-                self._expire(work)
-            elif work.waiting() == 0:
-                self._works.popleft()
-            else:
+            if work.batch.deadline > now:
                 return work
+            self._works.popleft()
+            self._expire(work)
         return None
 
     def back(self, work: Work, indices: Sequence[int]) -> None:
@@ -134,8 +134,8 @@ class Backlog:
     def failed(self, work: Work, index: int, failure: Failure, connection: "Connection | None") -> None:
         """Ends a request, or has it tried again where that is safe and not too late.
 
-        The first further try may start at once, because the usual cause is a connection going away; later ones wait,
-        twice as long each time, because then the peer itself is refusing.
+        After a connection that went away it is tried at once: the pool takes care not to call the peer too often. A
+        stream that is refused again waits, twice as long each time.
         """
         now = self._clock()
         tries = work.tries.get(index, 0) + 1
@@ -144,7 +144,7 @@ class Backlog:
             self.done(work, index, failure, connection)
             return
         work.tries[index] = tries
-        if tries == 1:
+        if failure.code != REFUSED_STREAM or tries == 1:
             self._return(work, index)
             return
         pause = min(_FIRST_PAUSE * 2 ** (tries - 2), work.batch.deadline - now)

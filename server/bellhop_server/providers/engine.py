@@ -98,6 +98,9 @@ class Closed:
 
 Event = Reply | Failed | Sent | Limit | Pong | Draining | Closed
 
+REFUSED_STREAM = 7
+"""The error code that promises that nothing was processed (RFC 9113 section 8.7)."""
+
 LARGEST_REPLY = 64 * 1024
 """Bytes kept of an answer's body; the rest is cancelled. Providers answer with a few hundred."""
 

@@ -114,11 +114,10 @@ class Connection:
             if self._establish():
                 more = self._receive()
                 done = before - len(self._in_flight)
-                if self._backlog and self.usable and not self.channel.blocked:
-                    most = max(budget // weight - done, 1)
-                    submitted = self._fill(most)
+                if self.usable and not self.channel.blocked:
+                    submitted, left = self._fill(max(budget // weight - done, 1))
                     done += submitted
-                    more = more or submitted >= most
+                    more = more or left
             self._flush()
         except ssl.SSLError as error:
             self.abort(f"TLS: {error.reason or error}")
@@ -126,7 +125,7 @@ class Connection:
             self._finish()
         elif self.reason and not self._in_flight:
             self._close()
-        elif self._backlog:
+        elif not more and self._backlog.pending():
             self._changed(self)
         return max(done, 1) * weight, more
 
@@ -156,33 +155,33 @@ class Connection:
             data = self.channel.read(_SLICE - taken)
             if not data:
                 if data is not None:
-                    self._drain("connection closed by peer")
+                    self._drain(self.channel.reason or "connection closed by peer")
                     self.channel.abort()
                 return False
             taken += len(data)
             self._handle(self._engine.feed(data))
         return True
 
-    def _fill(self, most: int) -> int:
-        """Submits up to `most` requests; returns how many."""
+    def _fill(self, most: int) -> tuple[int, bool]:
+        """Submits up to `most` requests; returns how many, and whether it stopped only for the others' sake."""
         now = self._clock()
         submitted = bodies = 0
         self._write_by = math.inf
         while submitted < most and bodies < _MOST_BODIES and self.usable:
             work = self._backlog.head(now)
             if work is None:
-                break
+                return submitted, False
             largest = work.batch.largest_body
             room = min(self._engine.capacity(largest), most - submitted, _MOST_BODIES // max(largest, 1) + 1)
             if room <= 0:
-                break
+                return submitted, False
             indices = work.take(room)
             taken = self._submit(work, indices, now)
             submitted += taken
             bodies += taken * largest
             if taken < len(indices):
-                break
-        return submitted
+                return submitted, False
+        return submitted, self.usable
 
     def _submit(self, work: Work, indices: Sequence[int], now: float) -> int:
         """Submits these; returns how many have gone before the engine took no more."""
@@ -297,8 +296,9 @@ class Connection:
     def _arm(self) -> None:
         """Sets the timer to the next thing that can be due; what is submitted until then is not due before it."""
         now, limits, heard = self._clock(), self._limits, self.channel.heard
-        due = min(now + min(limits.answer, limits.ping_answer), self._end_by)
-        due = min(due, heard + self._patience() if heard > self._pinged else self._pinged + limits.ping_answer)
+        due = min(now + min(limits.answer, limits.ping_answer, limits.ping_idle), self._end_by)
+        if self._ready:
+            due = min(due, heard + self._patience() if heard > self._pinged else self._pinged + limits.ping_answer)
         if self._in_flight:
             due = min(due, next(iter(self._in_flight.values()))[0] + limits.answer)
         if self.channel.blocked:

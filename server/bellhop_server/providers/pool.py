@@ -108,10 +108,12 @@ class Pool:
             await self._empty.wait()
 
     def _wake(self) -> None:
-        for connection in self._connections:
-            if connection.usable:
-                self._turns.want(connection)
-        self._grow()
+        usable = [connection for connection in self._connections if connection.usable]
+        for connection in usable:
+            self._turns.want(connection)
+        # Otherwise each will say when it is full.
+        if not usable:
+            self._grow()
 
     def _changed(self, connection: Connection) -> None:
         """A connection came into use, left it, had its first answer, is over, or is full."""
@@ -144,7 +146,7 @@ class Pool:
 
     def _grow(self) -> None:
         """Opens one more connection if there is work for it."""
-        if self._closing or not self._backlog or self._timer is not None:
+        if self._closing or not self._backlog.pending() or self._timer is not None:
             return
         live = [connection for connection in self._connections if connection.usable or not connection.reason]
         # One at a time: what a peer allows is known only after its first answer (APNs begins with one stream).

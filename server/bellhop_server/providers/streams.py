@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from bellhop_server.providers.engine import (
     LARGEST_REPLY,
     LAST_STREAM,
+    REFUSED_STREAM,
     Closed,
     Draining,
     Event,
@@ -120,8 +121,8 @@ class Streams:
             self.events.append(Failed(stream, kind, reason, code))
 
     def reset(self, stream: int, code: int) -> None:
-        """The peer's RST_STREAM. REFUSED_STREAM alone promises that nothing was processed (RFC 9113 section 8.7)."""
-        if code == 7:
+        """The peer's RST_STREAM."""
+        if code == REFUSED_STREAM:
             self.fail(stream, FailureKind.NOT_SENT, "stream refused", code)
         else:
             self.fail(stream, FailureKind.UNKNOWN, "stream reset", code)

@@ -1,0 +1,438 @@
+"""One connection over real sockets and TLS, on both event loops: no answer is lost, nothing is written late."""
+
+import asyncio
+import itertools
+import socket
+import struct
+import threading
+from pathlib import Path
+
+import pytest
+
+from bellhop_server.providers.backlog import Failure
+from bellhop_server.providers.engine import Headers, Reply
+from bellhop_server.providers.http2 import Connection
+from tests.raw_http2_server import (
+    ACK,
+    GOAWAY,
+    INITIAL_WINDOW,
+    MAX_CONCURRENT,
+    PING,
+    SETTINGS,
+    Authority,
+    Peer,
+    RawServer,
+    frame,
+    goaway,
+    reply,
+    settings,
+    window_update,
+)
+from tests.request_batch import RecordingBatch, World
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(params=[("ngh2", "asyncio"), ("ngh2", "uvloop"), ("h2", "asyncio"), ("h2", "uvloop")], ids="-".join)
+def world(request: pytest.FixtureRequest, authority: Authority) -> World:
+    return World(*request.param, authority)
+
+
+def serve_all(peer: Peer) -> None:
+    """Answers every request with its path."""
+    peer.send(settings({MAX_CONCURRENT: 1000}))
+    while (request := peer.request()) is not None:
+        peer.send(reply(request.stream, 200, [(b"path", request.headers[b":path"])]), window_update(0, 1000))
+
+
+def test_each_request_gets_its_own_answer(world: World) -> None:
+    with RawServer(world.authority.server_context(), serve_all) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(300, body=b"x" * 700)
+            pool.send(batch)
+            assert batch.counts() == {}
+            await batch.finished()
+            for index, (result,) in enumerate(batch.results):
+                assert isinstance(result, Reply)
+                assert result.header(b"path") == b"/%d" % index
+            assert (pool.in_flight, pool.waiting) == (0, 0)
+            assert {id(connection) for connection in batch.connections} == {id(pool.connections[0])}
+            await pool.aclose()
+            assert pool.connections == ()
+
+        world.run(main)
+    assert len(server.peers) == 1
+    assert server.peers[0].reader.frames[-1].kind == GOAWAY
+
+
+def test_a_server_that_closes_with_unread_input_costs_no_answer(world: World) -> None:
+    """The kernel drops the connection at the first write; answers and GOAWAY are already on this side."""
+
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 1000}), window_update(0, 1 << 20))
+        answers = []
+        for _ in range(40):
+            request = peer.request()
+            if request is None:
+                return
+            answers.append(reply(request.stream, 200, [(b"filler", b"x" * 500)]))
+        peer.send(*answers, goaway(request.stream))
+        peer.delivered()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(400, body=b"x" * 900)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {200: 400}
+            await pool.aclose()
+
+        world.run(main)
+    answered = [request.headers[b":path"] for peer in server.peers for request in peer.reader.requests[:40]]
+    assert len(answered) == len(set(answered)) == 400
+
+
+@pytest.mark.parametrize("goodbye", [True, False], ids=["close_notify", "bare FIN"])
+def test_a_close_without_goaway_keeps_what_was_answered(world: World, goodbye: bool) -> None:
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 1000}))
+        requests = [peer.request() for _ in range(20)]
+        peer.send(*(reply(request.stream) for request in requests[:12] if request is not None))
+        if goodbye:
+            peer.socket.unwrap()
+        else:
+            peer.socket.shutdown(socket.SHUT_WR)
+            peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(20)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {200: 12, "unknown": 8}
+            assert batch.reasons() == {"connection closed by peer"}
+            await pool.aclose()
+
+        world.run(main)
+    assert len(server.requests) == 20
+
+
+def test_a_reset_with_requests_in_flight_is_unknown(world: World) -> None:
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 5}))
+        for _ in range(5):
+            peer.request()
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(5)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {"unknown": 5}
+            await pool.aclose()
+
+        world.run(main)
+    assert len(server.requests) == 5
+
+
+def test_no_answer_in_time_is_unknown_and_the_connection_is_replaced(world: World) -> None:
+    def script(peer: Peer) -> None:
+        if peer.number:
+            serve_all(peer)
+        else:
+            peer.send(settings({MAX_CONCURRENT: 1}))
+            peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port, answer=0.1)
+            batch = RecordingBatch(3)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {200: 2, "unknown": 1}
+            assert batch.reasons() == {"no answer in time"}
+            await pool.aclose()
+
+        world.run(main)
+    assert [len(peer.reader.requests) for peer in server.peers] == [1, 2]
+
+
+def test_a_silent_peer_is_found_by_a_ping_and_replaced(world: World) -> None:
+    def script(peer: Peer) -> None:
+        if peer.number:
+            serve_all(peer)
+        else:
+            peer.send(settings({MAX_CONCURRENT: 2}))
+            peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port, ping_answer=0.05)
+            batch = RecordingBatch(4)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {200: 2, "unknown": 2}
+            assert batch.reasons() == {"no answer to a ping"}
+            await pool.aclose()
+
+        world.run(main)
+    assert len(server.peers[0].reader.of(PING)) == 1
+
+
+def test_pings_keep_an_idle_connection(world: World) -> None:
+    pinged = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.send(settings())
+        request = peer.request()
+        assert request is not None
+        peer.send(reply(request.stream))
+        for count in itertools.count(1):
+            while len(peer.reader.of(PING)) < count:
+                if len(peer.reader.requests) == 2:
+                    peer.send(reply(peer.reader.requests[1].stream))
+                    peer.wait_end()
+                    return
+                peer.receive()
+            peer.send(frame(PING, ACK, 0, peer.reader.of(PING)[count - 1].payload))
+            if count == 3:
+                pinged.set()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port, ping_idle=0.02, ping_answer=5.0)
+            for _ in range(2):
+                batch = RecordingBatch(1)
+                pool.send(batch)
+                await batch.finished()
+                assert batch.counts() == {200: 1}
+                assert await asyncio.to_thread(pinged.wait, 10)
+            await pool.aclose()
+
+        world.run(main)
+    assert len(server.peers) == 1
+
+
+def test_without_settings_nothing_is_sent(world: World) -> None:
+    with RawServer(world.authority.server_context(), Peer.wait_end) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port, setup=0.1)
+            batch = RecordingBatch(2, seconds=0.3)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {"not_sent": 2}
+            assert batch.reasons() == {"no connection: not set up in time"}
+            await pool.aclose()
+
+        world.run(main)
+    assert len(server.peers) >= 2
+    assert server.requests == []
+
+
+def test_a_peer_without_http2_is_not_used(world: World) -> None:
+    with RawServer(world.authority.server_context("http/1.1"), Peer.wait_end) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(2, seconds=0.2)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.reasons() == {"no connection: the peer does not speak HTTP/2"}
+            assert batch.counts() == {"not_sent": 2}
+            await pool.aclose()
+
+        world.run(main)
+
+
+def test_a_stranger_is_not_used(world: World, tmp_path: Path) -> None:
+    with RawServer(Authority(tmp_path).server_context(), serve_all) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(2, seconds=0.2)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.reasons() == {"no connection: TLS: CERTIFICATE_VERIFY_FAILED"}
+            assert batch.counts() == {"not_sent": 2}
+            await pool.aclose()
+
+        world.run(main)
+
+
+def test_what_no_stream_was_free_for_is_never_written_later(world: World) -> None:
+    late = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 1}))
+        request = peer.request()
+        assert request is not None
+        assert late.wait(10)
+        peer.send(reply(request.stream), settings({MAX_CONCURRENT: 100}))
+        peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(5, seconds=0.2)
+            batch.on_done = lambda *_: late.set()
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {200: 1, "not_sent": 4}
+            await pool.aclose()
+
+        world.run(main)
+    assert len(server.requests) == 1
+
+
+def test_what_the_kernel_does_not_take_by_the_deadline_is_dropped(world: World) -> None:
+    stalled = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        peer.send(settings({MAX_CONCURRENT: 1000, INITIAL_WINDOW: 2**31 - 1}), window_update(0, 2**31 - 65536))
+        assert stalled.wait(10)
+        peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(20, seconds=0.4, body=b"x" * 2_000_000)
+            pool.send(batch)
+            await batch.finished()
+            assert set(batch.counts()) == {"unknown", "not_sent"}
+            assert "not written before the deadline" in batch.reasons()
+            stalled.set()
+            await pool.aclose()
+
+        world.run(main)
+    (peer,) = server.peers
+    # A tail in the kernel of either side is all that may still arrive, and the reset cuts it off.
+    assert len(peer.reader.requests) < 5
+
+
+def test_a_going_away_connection_finishes_while_the_next_takes_over(world: World) -> None:
+    others = threading.Event()
+
+    def script(peer: Peer) -> None:
+        if peer.number:
+            serve_all(peer)
+            return
+        peer.send(settings({MAX_CONCURRENT: 2}))
+        requests = [peer.request(), peer.request()]
+        peer.send(goaway(2**31 - 1, 0, b'{"reason":"Shutdown"}'))
+        assert others.wait(10)
+        peer.send(*(reply(request.stream, 202) for request in requests if request is not None))
+        peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(10)
+            batch.on_done = lambda *_: others.set() if batch.counts()[200] == 8 else None
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {200: 8, 202: 2}
+            await pool.aclose()
+
+        world.run(main)
+    assert [len(peer.reader.requests) for peer in server.peers] == [2, 8]
+
+
+def test_a_retired_connection_takes_no_more_and_reads_what_is_due(world: World) -> None:
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 3}))
+        if peer.number:
+            serve_all(peer)
+            return
+        requests = [peer.request() for _ in range(3)]
+        for request in requests:
+            assert request is not None
+            peer.send(reply(request.stream, 403, body=b'{"reason":"ExpiredProviderToken"}'))
+        peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(10)
+
+            def retire(index: int, result: Reply | Failure, connection: Connection | None) -> None:
+                assert isinstance(result, Reply)
+                if result.status == 403:
+                    assert connection is not None
+                    connection.retire("expired token")
+
+            batch.on_done = retire
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {403: 3, 200: 7}
+            assert len({id(connection) for connection in batch.connections}) == 2
+            await pool.aclose()
+
+        world.run(main)
+    assert [len(peer.reader.requests) for peer in server.peers] == [3, 7]
+
+
+def test_a_batch_that_raises_harms_no_other(world: World) -> None:
+    class Broken(RecordingBatch):
+        def request(self, index: int) -> tuple[Headers, bytes]:
+            if index == 1:
+                raise RuntimeError("no request")
+            if index == 2:
+                return [*super().request(index)[0], (b"apns-collapse-id", b"a\r\nb")], b""
+            return super().request(index)
+
+    with RawServer(world.authority.server_context(), serve_all) as server:
+
+        async def main() -> None:
+            seen: list[object] = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: seen.append(context["exception"]))
+            pool = world.pool(server.port)
+            batch = Broken(4)
+            batch.on_done = lambda *_: 1 / 0
+            other = RecordingBatch(4)
+            pool.send(batch)
+            pool.send(other)
+            await batch.finished()
+            await other.finished()
+            assert batch.counts() == {200: 2, "permanent": 2}
+            assert other.counts() == {200: 4}
+            assert sorted(type(error).__name__ for error in seen) == ["RuntimeError"] + ["ZeroDivisionError"] * 4
+            await pool.aclose()
+
+        world.run(main)
+
+
+def test_settings_are_acknowledged_and_pushes_refused(world: World) -> None:
+    with RawServer(world.authority.server_context(), serve_all) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(1)
+            pool.send(batch)
+            await batch.finished()
+            await pool.aclose()
+
+        world.run(main)
+    first, *others = server.peers[0].reader.of(SETTINGS)
+    assert b"\x00\x02\x00\x00\x00\x00" in first.payload
+    assert [other.flags for other in others] == [ACK]

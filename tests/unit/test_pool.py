@@ -1,0 +1,470 @@
+"""The pool: how many connections when, what is tried again, and that every request ends once."""
+
+import asyncio
+import contextlib
+import itertools
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from bellhop_server.providers import backlog
+from bellhop_server.providers.backlog import Backlog, Failure
+from bellhop_server.providers.engine import REFUSED_STREAM, FailureKind, Reply
+from bellhop_server.providers.turns import Turns
+from tests.raw_http2_server import (
+    MAX_CONCURRENT,
+    Authority,
+    Peer,
+    RawServer,
+    Request,
+    goaway,
+    reply,
+    reset,
+    settings,
+    window_update,
+)
+from tests.request_batch import RecordingBatch, World
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(params=[("ngh2", "asyncio"), ("ngh2", "uvloop"), ("h2", "asyncio")], ids="-".join)
+def world(request: pytest.FixtureRequest, authority: Authority) -> World:
+    return World(*request.param, authority)
+
+
+def serve_all(peer: Peer) -> None:
+    peer.send(settings({MAX_CONCURRENT: 1000}))
+    while (request := peer.request()) is not None:
+        peer.send(reply(request.stream), window_update(0, 1000))
+
+
+def test_a_refused_connection_is_not_sent_at_the_deadline(world: World) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+
+    async def main() -> None:
+        pool = world.pool(port)
+        batch = RecordingBatch(3, seconds=0.15)
+        pool.send(batch)
+        await batch.finished()
+        assert time.monotonic() >= batch.deadline
+        assert batch.counts() == {"not_sent": 3}
+        (reason,) = batch.reasons()
+        assert reason.startswith("no connection: ")
+        await pool.aclose()
+
+    world.run(main)
+
+
+def test_pauses_between_attempts_double_up_to_the_longest(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        attempts: list[float] = []
+
+        class Refusing:
+            """The running loop, without a network."""
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(loop, name)
+
+            async def create_connection(self, *_: object) -> None:
+                attempts.append(time.monotonic())
+                raise ConnectionRefusedError("refused")
+
+        pool = world.pool(1, backoff_first=0.02, backoff_most=0.06)
+        monkeypatch.setattr(pool, "_loop", Refusing())
+        batch = RecordingBatch(1, seconds=0.35)
+        pool.send(batch)
+        await batch.finished()
+        pauses = [after - before for before, after in itertools.pairwise(attempts)]
+        assert len(pauses) >= 3
+        for pause, least in zip(pauses, [0.02, 0.04, *[0.06] * 10], strict=False):
+            assert pause >= least - 0.002
+        await pool.aclose()
+
+    world.run(main)
+
+
+def test_one_connection_is_enough_while_it_has_room(world: World) -> None:
+    with RawServer(world.authority.server_context(), serve_all) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port, connections=4)
+            for _ in range(3):
+                batch = RecordingBatch(20)
+                pool.send(batch)
+                await batch.finished()
+                assert batch.counts() == {200: 20}
+            await pool.aclose()
+
+        world.run(main)
+    assert len(server.peers) == 1
+
+
+def test_more_connections_are_opened_for_more_work(world: World) -> None:
+    together = threading.Barrier(3, timeout=10)
+
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 5}))
+        first = peer.request()
+        assert first is not None
+        peer.send(reply(first.stream))
+        held = [peer.request() for _ in range(5)]
+        # Nobody is answered until three connections are full.
+        together.wait()
+        peer.send(*(reply(request.stream) for request in held if request is not None))
+        peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port, connections=3)
+            batch = RecordingBatch(18)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {200: 18}
+            assert len(pool.connections) == 3
+            await pool.aclose()
+
+        world.run(main)
+    assert [len(peer.reader.requests) for peer in server.peers] == [6, 6, 6]
+
+
+def test_one_stream_until_the_first_answer_as_apns_has_it(world: World) -> None:
+    """No second stream before the limit rises, and no second connection before the first is proven."""
+    counted: list[int] = []
+
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 1}))
+        first = peer.request()
+        if first is None:
+            return
+        # Settle: a violation would be on its way already, and a second connection would have been accepted.
+        peer.socket.settimeout(0.1)
+        with contextlib.suppress(TimeoutError):
+            peer.receive()
+        peer.socket.settimeout(15)
+        counted.append(len(peer.reader.requests))
+        counted.append(len(server.peers))
+        peer.send(reply(first.stream), settings({MAX_CONCURRENT: 1000}))
+        while (request := peer.request()) is not None:
+            peer.send(reply(request.stream))
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port, connections=4)
+            batch = RecordingBatch(100)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {200: 100}
+            await pool.aclose()
+
+        world.run(main)
+    assert counted[:2] == [1, 1]
+
+
+def test_a_limit_lowered_in_flight_is_never_exceeded(world: World) -> None:
+    """As APNs after a refusal: 20 open, the limit falls to 1, and rises again only when all are answered."""
+    excess: list[int] = []
+
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 20}))
+        held = [peer.request() for _ in range(20)]
+        peer.send(settings({MAX_CONCURRENT: 1}), *(reply(request.stream) for request in held if request is not None))
+        for _ in range(5):
+            request = peer.request()
+            if request is None:
+                return
+            excess.append(len(peer.reader.requests) - 21 - len(excess))
+            peer.send(reply(request.stream))
+        peer.send(settings({MAX_CONCURRENT: 1000}))
+        while (request := peer.request()) is not None:
+            peer.send(reply(request.stream))
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(60)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {200: 60}
+            await pool.aclose()
+
+        world.run(main)
+    assert excess == [0] * 5
+
+
+def test_refused_streams_are_tried_a_few_times(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "_FIRST_PAUSE", 0.001)
+
+    def script(peer: Peer) -> None:
+        peer.send(settings())
+        while (request := peer.request()) is not None:
+            peer.send(reset(request.stream, REFUSED_STREAM))
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(1, seconds=15)
+            pool.send(batch)
+            hurried = RecordingBatch(1, seconds=0.1, first=1)
+            pool.send(hurried)
+            await hurried.finished()
+            assert hurried.counts() == {"not_sent": 1}
+            await batch.finished()
+            assert batch.results == [[Failure(FailureKind.NOT_SENT, "stream refused", REFUSED_STREAM)]]
+            assert pool.waiting == 0
+            await pool.aclose()
+
+        world.run(main)
+    paths = [request.headers[b":path"] for request in server.requests]
+    assert paths.count(b"/0") == 10
+    assert 1 <= paths.count(b"/1") < 10
+
+
+def test_closing_waits_for_answers_and_gives_the_rest_back(world: World) -> None:
+    closing, in_flight = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 3}))
+        held = [peer.request() for _ in range(3)]
+        in_flight.set()
+        assert closing.wait(10)
+        peer.send(*(reply(request.stream) for request in held if request is not None))
+        peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(8)
+            batch.on_done = lambda *_: closing.set()
+            pool.send(batch)
+            assert await asyncio.to_thread(in_flight.wait, 10)
+            await pool.aclose()
+            await batch.finished()
+            assert batch.counts() == {200: 3, "not_sent": 5}
+            assert batch.reasons() == {"shutting down"}
+            later = RecordingBatch(2)
+            pool.send(later)
+            assert later.counts() == {}
+            await later.finished()
+            assert later.counts() == {"not_sent": 2}
+
+        world.run(main)
+    assert len(server.requests) == 3
+
+
+def test_closing_does_not_wait_for_ever(world: World) -> None:
+    in_flight = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 3}))
+        for _ in range(3):
+            peer.request()
+        in_flight.set()
+        peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            batch = RecordingBatch(3)
+            pool.send(batch)
+            assert await asyncio.to_thread(in_flight.wait, 10)
+            await pool.aclose(timeout=0.05)
+            await batch.finished()
+            assert batch.counts() == {"unknown": 3}
+            assert batch.reasons() == {"shutting down"}
+            assert pool.connections == ()
+
+        world.run(main)
+
+
+def test_closing_while_connecting(world: World) -> None:
+    with RawServer(world.authority.server_context(), Peer.wait_end) as server:
+
+        async def main() -> None:
+            for turns in range(6):
+                pool = world.pool(server.port)
+                batch = RecordingBatch(1)
+                pool.send(batch)
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                await pool.aclose()
+                await batch.finished()
+                assert batch.counts() == {"not_sent": 1}
+
+        world.run(main)
+    assert server.requests == []
+
+
+def test_retiring_all_connections_opens_new_ones(world: World) -> None:
+    with RawServer(world.authority.server_context(), serve_all) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            for _ in range(3):
+                batch = RecordingBatch(5)
+                pool.send(batch)
+                await batch.finished()
+                assert batch.counts() == {200: 5}
+                pool.retire("revoked key")
+            await pool.aclose()
+
+        world.run(main)
+    assert [len(peer.reader.requests) for peer in server.peers] == [5, 5, 5]
+
+
+class Storm:
+    """A server that goes away, refuses and changes its limit at random, and notes what it has processed."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._lock = threading.Lock()
+        self.processed: list[bytes] = []
+
+    def __call__(self, peer: Peer) -> None:
+        with self._lock:
+            rng = random.Random(self._random.random())
+        peer.send(settings({MAX_CONCURRENT: rng.choice([1, 10, 1000])}), window_update(0, 1 << 24))
+        budget = rng.randrange(1, 400)
+        done: list[bytes] = []
+        last = 0
+        while budget > 0 and (request := peer.request()) is not None:
+            last = request.stream
+            peer.send(*self._answer(rng, request, done))
+            budget -= 1
+        self._note(done)
+        if budget:
+            return
+        if rng.random() < 0.3:
+            peer.send(goaway(2**31 - 1))
+        peer.send(goaway(last))
+        peer.delivered()
+        if rng.random() < 0.5:
+            peer.wait_end()
+
+    def _answer(self, rng: random.Random, request: Request, done: list[bytes]) -> list[bytes]:
+        chance = rng.random()
+        churn = [settings({MAX_CONCURRENT: rng.choice([1, 2, 50, 1000])})] if rng.random() < 0.02 else []
+        if chance < 0.01:
+            return [*churn, reset(request.stream, REFUSED_STREAM)]
+        done.append(request.headers[b":path"])
+        if chance < 0.1:
+            return [reply(request.stream, 410, body=b'{"reason":"Unregistered"}'), *churn]
+        return [reply(request.stream), *churn]
+
+    def _note(self, done: list[bytes]) -> None:
+        with self._lock:
+            self.processed += done
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_request_is_processed_once_whatever_goes_away(
+    world: World, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is answered was processed once; what is not sent, after many tries, never was; nothing is in doubt."""
+    monkeypatch.setattr(backlog, "_FIRST_PAUSE", 0.001)
+    storm = Storm(seed)
+    total = 2000 if world.engine == "ngh2" else 800
+    ends: list[Reply | Failure] = []
+    with RawServer(world.authority.server_context(), storm) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port, connections=3, backoff_first=0.001)
+            batches = [RecordingBatch(100, first=first) for first in range(0, total, 100)]
+            for batch in batches:
+                pool.send(batch)
+            for batch in batches:
+                await batch.finished()
+                ends.extend(result for (result,) in batch.results)
+            await pool.aclose()
+
+        world.run(main)
+    answered = {b"/%d" % index for index, end in enumerate(ends) if isinstance(end, Reply)}
+    assert {end.kind for end in ends if isinstance(end, Failure)} <= {FailureKind.NOT_SENT}
+    assert len(answered) > total * 0.9
+    assert len(storm.processed) == len(answered)
+    assert set(storm.processed) == answered
+
+
+class FakeWorker:
+    def __init__(self, work: int, step: int, note: Callable[[int], None]) -> None:
+        self.work = work
+        self._step = step
+        self._note = note
+
+    def step(self, budget: int) -> tuple[int, bool]:
+        spent = min(self._step, self.work)
+        self.work -= spent
+        self._note(spent)
+        return spent, self.work > 0
+
+
+async def test_all_workers_together_share_a_turn() -> None:
+    turns = Turns()
+    spent = [0]
+
+    def note(units: int) -> None:
+        spent[0] += units
+
+    workers = [FakeWorker(1000, 100, note) for _ in range(4)]
+    for worker in workers:
+        turns.want(worker)
+        turns.want(worker)
+    seen = []
+    while any(worker.work for worker in workers):
+        before = spent[0]
+        await asyncio.sleep(0)
+        seen.append(spent[0] - before)
+        # Nobody runs ahead of the others by more than a step.
+        assert max(worker.work for worker in workers) - min(worker.work for worker in workers) <= 100
+    assert max(seen) == 200
+    assert spent[0] == 4000
+
+
+async def test_the_backlog_is_first_come_first_served_and_takes_back() -> None:
+    now = [100.0]
+    wakes: list[int] = []
+    works = Backlog(lambda: now[0], lambda: wakes.append(1))
+    first, second = RecordingBatch(5), RecordingBatch(2)
+    first.deadline, second.deadline = 110.0, 105.0
+    works.add(first)
+    works.add(second)
+    works.add(RecordingBatch(0))
+    assert (len(works), len(wakes)) == (7, 2)
+    work = works.head(now[0])
+    assert work is not None
+    assert work.batch is first
+    assert list(work.take(3)) == [0, 1, 2]
+    works.back(work, [1, 2])
+    assert list(work.take(1)) == [1]
+    assert list(work.take(9)) == [2]
+    assert list(work.take(9)) == [3, 4]
+    now[0] = 106.0
+    assert works.head(now[0]) is None
+    assert second.counts() == {"not_sent": 2}
+    failure = Failure(FailureKind.NOT_SENT, "refused")
+    works.failed(work, 3, failure, None)
+    assert works.head(now[0]) is work
+    works.failed(work, 4, Failure(FailureKind.UNKNOWN, "lost"), None)
+    assert first.counts() == {"unknown": 1}
+    now[0] = 110.0
+    works.failed(work, 2, failure, None)
+    assert first.counts() == {"unknown": 1, "not_sent": 1}
+    assert works.head(now[0]) is None
+    assert first.counts() == {"unknown": 1, "not_sent": 2}
+    assert not works.pending()
+    works.close("over")
