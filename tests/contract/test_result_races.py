@@ -2,15 +2,10 @@
 
 import asyncio
 from collections import Counter
-from contextlib import aclosing
-
-import asyncpg
 
 from bellhop_server.domain.batch import ClaimedBatch, Recorded
 from bellhop_server.domain.message import MessageState, Outcome
 from bellhop_server.ports import ResultQuery
-from bellhop_server.store.database import open_database
-from bellhop_server.store.seal import MasterKey
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import NOW, accepted, claimed, planned, report, result, results_of
 
@@ -88,26 +83,3 @@ async def test_a_reader_that_pages_while_others_write_skips_nothing(store: SqlSt
     seen = await reader
     assert [seq for seq, _ in seen] == list(range(1, 241))
     assert len({device_id for _, device_id in seen}) == 240
-
-
-async def test_nobody_takes_a_batch_over_while_its_holder_records(postgresql_url: str, master_key: MasterKey) -> None:
-    """Else the new holder would not see those results, and hand the same devices over again."""
-    async with aclosing(await open_database(postgresql_url)) as database:
-        store = SqlStore(database, master_key)
-        message = await accepted(store)
-        await planned(store, message, ["d1"])
-        [batch] = await store.claim("w1", NOW, NOW + 10, 9)
-        connection = await asyncpg.connect(postgresql_url)
-        try:
-            async with connection.transaction():
-                await connection.execute("SELECT 1 FROM messages FOR UPDATE")
-                recording = asyncio.create_task(store.record([report(batch, result("d1"))], NOW + 11))
-                while not await connection.fetchval("SELECT COUNT(*) FROM pg_locks WHERE NOT granted"):
-                    assert not recording.done()
-                assert await store.claim("w2", NOW + 11, NOW + 99, 9) == []
-            [recorded] = await recording
-            assert recorded.completed
-        finally:
-            await connection.close()
-        [taken_over] = await store.claim("w2", NOW + 11, NOW + 99, 9)
-        assert await store.reported(taken_over) == {("d1", "")}
