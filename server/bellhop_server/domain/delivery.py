@@ -12,8 +12,8 @@ from bellhop_server.domain.notification import Notification, Priority
 # Seconds after the devices were read within which a request may still be handed over; within which the answer to one
 # that was handed over may come; and that a worker holds a batch, so that nobody doubts what its holder may yet learn.
 HANDOVER = 8.0
-ANSWER = 15.0
-LEASE = HANDOVER + ANSWER + 12.0
+ANSWER = 10.0
+LEASE = HANDOVER + ANSWER + 10.0
 
 
 class Verdict(Enum):

@@ -1,0 +1,63 @@
+"""A real `bellhop serve` process over a seeded database."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.processes import Meter
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Where it is, and what it costs."""
+
+    address: str
+    meter: Meter
+
+
+def new_master_key() -> str:
+    """What BELLHOP_MASTER_KEY takes."""
+    return base64.b64encode(os.urandom(32)).decode()
+
+
+@contextmanager
+def serving(folder: Path, database_url: str, master_key: str, sink_port: int, ca: Path) -> Iterator[Service]:
+    """Runs until the context ends; raises RuntimeError if it does not come up."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("BELLHOP_")} | {
+        "BELLHOP_LISTEN": "127.0.0.1:0",
+        "BELLHOP_DATABASE_URL": database_url,
+        "BELLHOP_MASTER_KEY": master_key,
+        "BELLHOP_ADMIN_TOKEN": "benchmark",
+        "BELLHOP_APNS_URL": f"https://localhost:{sink_port}",
+        "BELLHOP_PROVIDER_CA": str(ca),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bellhop_cli.main", "serve"],
+        cwd=folder,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        address = ""
+        for line in process.stderr:
+            entry = json.loads(line)
+            if entry.get("event") == "listening":
+                address = entry["address"]
+                break
+        if not address:
+            raise RuntimeError("the server did not come up")
+        drain = threading.Thread(target=process.stderr.read, daemon=True)
+        drain.start()
+        yield Service(address, Meter(process.pid))
+    finally:
+        process.terminate()
+        process.wait(30)
