@@ -1,0 +1,212 @@
+"""Deliveries on their way: a request each, made in one plain call and answered in another."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bellhop_server.domain.delivery import Answer, Chunk, Verdict
+from bellhop_server.domain.device import ApnsEnvironment
+from bellhop_server.ports import Clock
+from bellhop_server.providers.apns.account import Account
+from bellhop_server.providers.apns.breaker import EVERY_TOPIC
+from bellhop_server.providers.apns.line import Line
+from bellhop_server.providers.apns.outcomes import Remedy, judge
+from bellhop_server.providers.apns.payload import Rendered
+from bellhop_server.providers.backlog import Failure
+from bellhop_server.providers.engine import FailureKind, Headers, Reply
+from bellhop_server.providers.http2 import Connection
+
+_FAILURES = {
+    FailureKind.NOT_SENT: Verdict.NOT_SENT,
+    FailureKind.UNKNOWN: Verdict.UNKNOWN,
+    FailureKind.PERMANENT: Verdict.ADAPTER_BUG,
+}
+# Whatever else goes the same way would be answered the same.
+STOPPING = frozenset({Verdict.CREDENTIALS_INVALID, Verdict.CONFIG_ERROR})
+
+_log = logging.getLogger(__name__)
+
+Report = Callable[[int, Answer], None]
+
+
+def _ignore(_index: int, _answer: Answer) -> None:
+    """Nobody listens any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """The deliveries of a chunk that go to one topic in one environment, for one account."""
+
+    chunk: Chunk
+    rendered: Rendered
+    account: Account
+    environment: ApnsEnvironment
+    topic: str
+
+
+class Flight:
+    """A `Batch` of the pool: the deliveries `numbers` of a leg's chunk, reported under these numbers.
+
+    `ended` is done when all are reported.
+    """
+
+    def __init__(self, leg: Leg, line: Line, numbers: Sequence[int], clock: Clock, report: Report) -> None:
+        self.leg = leg
+        self.size = len(numbers)
+        self.deadline = leg.chunk.deadline
+        self.largest_body = len(leg.rendered.body)
+        self._loop = asyncio.get_running_loop()
+        self.ended = self._loop.create_future()
+        self._line = line
+        self._deliveries = leg.chunk.deliveries
+        self._numbers = numbers
+        self._body = leg.rendered.body
+        self._fields = ((b"apns-topic", leg.topic.encode()), *leg.rendered.fields)
+        self._clock = clock
+        self._report = report
+        self._left = self.size
+        self._again: list[int] = []
+        self._instead: Answer | None = None
+        self._logged: set[str] = set()
+
+    def take_off(self) -> None:
+        """Hands the requests to the pool."""
+        self._line.flights.add(self)
+        self._line.pool.send(self)
+
+    def withdraw(self, answer: Answer) -> None:
+        """Has what is not sent yet never be sent, and answered with this. The pool is to be told by `Pool.expire`."""
+        self._instead = answer
+        self.deadline = -math.inf
+
+    def abandon(self) -> None:
+        """Nobody waits for it any more."""
+        self._report = _ignore
+        self.withdraw(Answer(Verdict.NOT_SENT, reason="abandoned"))
+        self._line.pool.expire()
+
+    def request(self, index: int) -> tuple[Headers, bytes]:
+        target, provider_message_id = self._deliveries[self._numbers[index]]
+        line = self._line
+        return [
+            *line.head,
+            (b":path", b"/3/device/" + target.address.encode()),
+            line.authorization,
+            *self._fields,
+            (b"apns-id", provider_message_id.encode()),
+        ], self._body
+
+    def done(self, index: int, result: Reply | Failure, connection: Connection | None) -> None:
+        if type(result) is Reply and result.status == 200:
+            if self._line.doubted and connection is not None:
+                self._line.trust(connection)
+            number = self._numbers[index]
+            self._finish(number, Answer(Verdict.ACCEPTED, 200, "", self._deliveries[number].provider_message_id))
+        else:
+            self.consider(index, result, connection, again=False)
+
+    def consider(self, index: int, result: Reply | Failure, connection: Connection | None, *, again: bool) -> None:
+        """Reports what is not a plain success, or tries once more unless this was `again`."""
+        number = self._numbers[index]
+        if isinstance(result, Failure) or connection is None:
+            self._finish(number, self._failed(result))
+            return
+        outcome = judge(result, self._deliveries[number].provider_message_id, self._clock.now())
+        answer, line = outcome.answer, self._line
+        match outcome.remedy:
+            case Remedy.REPLACE:
+                connection.retire(answer.reason)
+            case Remedy.RENEW:
+                line.expired(connection)
+                if not again:
+                    self._try_again(index)
+                    return
+                # Twice, and with a token that is not old: one of the two clocks is wrong.
+                self._log_once("provider token refused as expired: is this machine's clock right?", answer)
+                answer = answer._replace(retry_after=max(answer.retry_after or 0.0, line.token.renewable_in()))
+            case Remedy.RECONNECT:
+                if not (again or self._instead or line.refused(connection)):
+                    self._try_again(index)
+                    return
+            case Remedy.FALL_BACK:
+                line.too_many()
+        if answer.verdict in STOPPING:
+            self._stop(answer)
+        elif answer.verdict is Verdict.ADAPTER_BUG or not outcome.known:
+            self._log_once("APNs gave an answer that it should not have to give", answer)
+        self._finish(number, answer)
+
+    def _failed(self, result: Reply | Failure) -> Answer:
+        assert isinstance(result, Failure), "a reply comes by a connection"
+        if result.kind is FailureKind.NOT_SENT and self._instead is not None:
+            return self._instead
+        answer = Answer(_FAILURES[result.kind], reason=result.reason[:256])
+        if result.kind is FailureKind.PERMANENT:
+            self._log_once("a request could not be made", answer)
+        return answer
+
+    def _try_again(self, index: int) -> None:
+        if not self._again:
+            # A connection that refuses one mostly refuses others in the same breath.
+            self._loop.call_soon(self._send_again)
+        self._again.append(index)
+
+    def _send_again(self) -> None:
+        indices, self._again = self._again, []
+        self._line.pool.send(_Again(self, indices))
+        if self._instead is not None:
+            self._line.pool.expire()
+
+    def _stop(self, answer: Answer) -> None:
+        """Opens the breaker, and gives back everything that waits for what it covers."""
+        leg = self.leg
+        scope = EVERY_TOPIC if answer.verdict is Verdict.CREDENTIALS_INVALID else leg.topic
+        refusal = Answer(answer.verdict, reason=answer.reason)
+        if leg.account.breakers.trip(leg.environment, scope, refusal):
+            self._log_once("APNs refused a credential; it is left alone for a while", answer)
+        for flight in self._line.flights:
+            if flight.leg.account is leg.account and scope in (EVERY_TOPIC, flight.leg.topic):
+                flight.withdraw(refusal)
+        self._line.pool.expire()
+
+    def _finish(self, number: int, answer: Answer) -> None:
+        self._left -= 1
+        if not self._left:
+            self._line.flights.discard(self)
+            if not self.ended.done():
+                self.ended.set_result(None)
+        self._report(number, answer)
+
+    def _log_once(self, text: str, answer: Answer) -> None:
+        if answer.reason not in self._logged:
+            self._logged.add(answer.reason)
+            chunk = self.leg.chunk
+            where = {"app_id": chunk.app_id, "credential_id": chunk.credential_id, "topic": self.leg.topic}
+            _log.warning(text, extra={**where, "status": answer.status, "reason": answer.reason})
+
+
+class _Again:
+    """The second and last try of some requests of a flight."""
+
+    def __init__(self, flight: Flight, indices: Sequence[int]) -> None:
+        self.size = len(indices)
+        self.largest_body = flight.largest_body
+        self._flight = flight
+        self._indices = indices
+
+    @property
+    def deadline(self) -> float:
+        """As the flight's, which may have been withdrawn."""
+        return self._flight.deadline
+
+    def request(self, index: int) -> tuple[Headers, bytes]:
+        return self._flight.request(self._indices[index])
+
+    def done(self, index: int, result: Reply | Failure, connection: Connection | None) -> None:
+        original = self._indices[index]
+        if isinstance(result, Reply) and result.status == 200:
+            self._flight.done(original, result, connection)
+        else:
+            self._flight.consider(original, result, connection, again=True)

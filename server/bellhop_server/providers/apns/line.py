@@ -1,0 +1,90 @@
+"""The way to APNs under one key in one environment: its connections, and the provider token they all show."""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from bellhop_server.ports import Clock
+from bellhop_server.providers.apns.account import Account
+from bellhop_server.providers.apns.token import MIN_INTERVAL, ProviderToken
+from bellhop_server.providers.http2 import Connection
+from bellhop_server.providers.pool import Pool
+
+if TYPE_CHECKING:
+    from bellhop_server.providers.apns.flight import Flight
+
+
+class Line:
+    """A pool of connections bound to one team and key (APNs binds each by its first push). Several applications that
+    have the same key share it.
+    """
+
+    def __init__(self, pool: Pool, authority: str, token: ProviderToken, clock: Clock) -> None:
+        self.pool = pool
+        self.token = token
+        self.head = ((b":method", b"POST"), (b":scheme", b"https"), (b":authority", authority.encode()))
+        self.authorization = (b"authorization", b"")
+        """The header field of the token to send now. Looked at for each request, so that a connection never sees an
+        older token behind a newer one."""
+        self.accounts: set[Account] = set()
+        """Those that send by it."""
+        self.flights: set[Flight] = set()
+        """What is under way here."""
+        self.doubted: tuple[Connection, ...] = ()
+        """The connections there were when the key was refused; empty once a later one has taken it."""
+        self._clock = clock
+        self._shown = ""
+        self._bundle_ids: set[str] = set()
+
+    def prepare(self, bundle_ids: Iterable[str]) -> None:
+        """To be called before requests are queued: sees to the token, and to connections that know these apps.
+
+        A connection knows the apps that the key had when it was first used, so one that is new to us may be new to it.
+        """
+        self._refresh()
+        if not self._bundle_ids.issuperset(bundle_ids):
+            self._bundle_ids.update(bundle_ids)
+            self.replace("a bundle id is new")
+
+    def replace(self, reason: str, which: Callable[[Connection], bool] = lambda _: True) -> None:
+        """Has what comes go by new connections. One that was not used yet is as good as new."""
+        for connection in self.pool.connections:
+            if (connection.proven or connection.in_flight) and which(connection):
+                connection.retire(reason)
+
+    def expired(self, connection: Connection) -> None:
+        """That connection was shown a token too old; it may go on saying so."""
+        if not connection.reason:
+            connection.retire("provider token expired")
+            self.token.expired()
+            self._refresh()
+
+    def too_many(self) -> None:
+        """The token shown is one more than allowed."""
+        self.token.too_many()
+        self._show(self.token.current())
+
+    def refused(self, connection: Connection) -> bool:
+        """That connection refused the key. True: for good, because it was made after the first refusal."""
+        if self.doubted and connection not in self.doubted:
+            return True
+        if not connection.reason:
+            self.doubted = self.pool.connections
+            self.replace("provider token refused")
+        return False
+
+    def trust(self, connection: Connection) -> None:
+        """That connection took the key."""
+        if connection not in self.doubted:
+            self.doubted = ()
+
+    def _refresh(self) -> None:
+        text = self.token.current()
+        if text != self._shown:
+            # Each may see a second token only 20 minutes after its first.
+            latest = self._clock.monotonic() - MIN_INTERVAL
+            self.replace("provider token renewed", lambda connection: connection.began > latest)
+            self._show(text)
+
+    def _show(self, text: str) -> None:
+        self._shown = text
+        self.authorization = (b"authorization", b"bearer " + text.encode())
