@@ -24,6 +24,7 @@ from bellhop_server.domain.registration import Register, RegistryAnswer, Registr
 from bellhop_server.domain.registry import UNVERIFIED_DEVICES, carry_out
 from bellhop_server.store import device_rows
 from bellhop_server.store.bulk import insert_many
+from bellhop_server.store.counter import next_number
 from bellhop_server.store.tables import applications, devices, secrets
 
 _SECRET_COLUMNS = ("digest", "app_id", "device_id", "kind", "create_time", "expire_time", "retire_time", "pending")
@@ -62,10 +63,7 @@ class _Epochs:
     def next(self) -> int:
         """One that was never given."""
         if self._drawn is None:
-            last = self._connection.exec_driver_sql(
-                f"INSERT INTO counters (name, value) VALUES ('binding_epoch', {self._most})"  # noqa: S608 - a number
-                " ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value RETURNING value"
-            ).scalar_one()
+            last = next_number(self._connection, "binding_epoch", self._most)
             self._drawn = iter(range(last - self._most + 1, last + 1))
         return next(self._drawn)
 
