@@ -42,7 +42,10 @@ class Batch(Protocol):
 
     @property
     def deadline(self) -> float:
-        """Monotonic seconds: what has not been written by then never will be, and is reported NOT_SENT."""
+        """Monotonic seconds: what has not been written by then never will be, and is reported NOT_SENT.
+
+        It may be moved to an earlier time; then call `Pool.expire`.
+        """
 
     @property
     def largest_body(self) -> int:
@@ -130,6 +133,12 @@ class Backlog:
         work.returned[:0] = indices
         if work not in self._works:
             self._works.appendleft(work)
+
+    def expire(self) -> None:
+        """Ends what is late by now: for when a batch has moved its deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._sweep()
 
     def failed(self, work: Work, index: int, failure: Failure, connection: "Connection | None") -> None:
         """Ends a request, or has it tried again where that is safe and not too late.

@@ -85,6 +85,10 @@ class Pool:
         """Takes a batch. Its `done` hears of every request, never before this call has returned."""
         self._backlog.add(batch)
 
+    def expire(self) -> None:
+        """Gives what is late back at once: for when a batch has moved its deadline to an earlier time."""
+        self._backlog.expire()
+
     def retire(self, reason: str) -> None:
         """No new request on any connection of now; each ends when its answers are in."""
         for connection in self.connections:
