@@ -71,7 +71,8 @@ async def _running(folder: Path, key: str, *arguments: str, **settings: str) -> 
     try:
         yield await listening
     finally:
-        if process.returncode is None:
+        # Not one that has ended by itself: signalling it would take its exit code away from asyncio.
+        if process.returncode is None and not copying.done():
             process.terminate()
         try:
             await asyncio.wait_for(process.wait(), _STOPPING_SECONDS)

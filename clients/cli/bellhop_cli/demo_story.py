@@ -111,7 +111,7 @@ class Story:
     async def _show_devices(self, back_end: Client) -> None:
         devices = [device async for device in back_end.devices()]
         rows = [(device.device_id, device.user_id or "-") for device in devices]
-        self._out.print(Padding(table(("DEVICE", "USER"), rows), (0, 0, 0, 3)))
+        self._out.print(Padding(table(("DEVICE", "USER"), rows), (0, 0, 0, 3), expand=False))
         self._check({device.device_id for device in devices} == self._tokens.keys(), "all five are registered")
 
     async def _send(self, back_end: Client, audience: Audience, title: str, expected: set[str]) -> SendStream:
