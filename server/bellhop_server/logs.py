@@ -12,11 +12,12 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, ExcInfo, WrappedLogger
 
+_OURS = "bellhop_server"
 _FRAMES = 20
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
-    """Sends everything that is logged, at that level or graver, to `stream` (default: stderr)."""
+    """Sends what Bellhop logs at that level or graver to `stream` (default: stderr), and warnings of its libraries."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -43,7 +44,8 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(level.upper())
+    root.setLevel(max(logging.getLevelNamesMapping()[level.upper()], logging.WARNING))
+    logging.getLogger(_OURS).setLevel(level.upper())
 
 
 def _exception_without_text(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

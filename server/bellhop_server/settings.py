@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 PREFIX = "BELLHOP_"
 
@@ -206,11 +207,12 @@ def _level(value: object) -> str:
     return level
 
 
-def _url(value: object) -> str:
-    text = _text(value)
-    if not text.startswith(("https://", "http://")):
-        raise ValueError("is not an http(s) URL")
-    return text.rstrip("/")
+def _origin(value: object) -> str:
+    text = _text(value).rstrip("/")
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname or text != f"https://{parts.netloc}" or "@" in parts.netloc:
+        raise ValueError("is not https://host or https://host:port")
+    return text
 
 
 _CONVERTERS = {
@@ -222,7 +224,7 @@ _CONVERTERS = {
     "metrics_listen": _address,
     "reflection": _flag,
     "log_level": _level,
-    "apns_url": _url,
-    "apns_sandbox_url": _url,
+    "apns_url": _origin,
+    "apns_sandbox_url": _origin,
     "provider_ca": _path,
 }

@@ -54,7 +54,10 @@ def test_an_unknown_variable_is_a_warning_that_names_the_nearest() -> None:
         ("BELLHOP_LISTEN", "127.0.0.1:٣", "BELLHOP_LISTEN is not host:port"),
         ("BELLHOP_REFLECTION", "maybe", "BELLHOP_REFLECTION is neither true nor false"),
         ("BELLHOP_LOG_LEVEL", "loud", "BELLHOP_LOG_LEVEL is none of debug, info, warning, error"),
-        ("BELLHOP_APNS_URL", "api.push.apple.com", r"BELLHOP_APNS_URL is not an http\(s\) URL"),
+        ("BELLHOP_APNS_URL", "api.push.apple.com", "BELLHOP_APNS_URL is not https://host"),
+        ("BELLHOP_APNS_URL", "http://localhost:1", "BELLHOP_APNS_URL is not https://host"),
+        ("BELLHOP_APNS_SANDBOX_URL", "https://localhost/x", "BELLHOP_APNS_SANDBOX_URL is not https://host"),
+        ("BELLHOP_APNS_SANDBOX_URL", "https://[::1", "BELLHOP_APNS_SANDBOX_URL"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_an_error(variable: str, value: str, complaint: str) -> None:

@@ -59,7 +59,7 @@ _OPTIONS = (
 )
 
 _DRAIN_SECONDS = 10.0
-_STOP_SECONDS = 1.0
+_STOP_SECONDS = 0.5
 
 _log = structlog.stdlib.get_logger(__name__)
 

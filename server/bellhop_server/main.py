@@ -1,0 +1,239 @@
+"""The one place that knows everything: chooses the parts, joins them, opens and closes them."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from bellhop_server import admin_token, logs
+from bellhop_server.app.administering import Administering
+from bellhop_server.app.authenticating import Authenticating
+from bellhop_server.app.delivering import Deliverer
+from bellhop_server.app.handover import Handover
+from bellhop_server.app.hygiene import Hygiene
+from bellhop_server.app.planning import Planner
+from bellhop_server.app.recording import Recorder
+from bellhop_server.app.registering import Registering
+from bellhop_server.app.sending import Sending
+from bellhop_server.app.sweeping import Sweeper
+from bellhop_server.app.watching import Watching
+from bellhop_server.clock import SystemClock
+from bellhop_server.domain.device import Platform
+from bellhop_server.domain.errors import ServiceUnavailable
+from bellhop_server.ports import Clock, Provider
+from bellhop_server.providers.apns.adapter import ApnsProvider
+from bellhop_server.providers.apns.settings import ApnsSettings
+from bellhop_server.providers.apns.token import check_key
+from bellhop_server.providers.turns import Turns
+from bellhop_server.queue.local import LocalQueue
+from bellhop_server.rpc.admission import Limits
+from bellhop_server.rpc.applications import ApplicationsServicer
+from bellhop_server.rpc.metrics import MeasuredQueue, Metrics, MetricsServer
+from bellhop_server.rpc.notifier import NotifierServicer
+from bellhop_server.rpc.push_registry import PushRegistryServicer
+from bellhop_server.rpc.server import ListenError, RpcServer, Servicers, Tls
+from bellhop_server.settings import Address, Settings
+from bellhop_server.store.database import sqlite_path
+from bellhop_server.store.failures import DatabaseRefused
+from bellhop_server.store.seal import KeyRefused, MasterKey
+from bellhop_server.store.sql_store import SqlStore
+
+MASTER_KEY_FILE = "bellhop.key"
+DEFAULT_LIMITS = Limits()
+
+_DRAIN_SECONDS = 10.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class StartRefused(Exception):
+    """The server cannot start with these settings, here and now. The text says why and holds no secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that runs. `failed` ends with an exception when a part of it has failed for good."""
+
+    address: str
+    admin_token: str = field(repr=False)
+    metrics_address: str | None
+    failed: "asyncio.Future[None]"
+
+
+def run(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT; what the `serve` command does. Raises StartRefused."""
+    logs.configure(settings.log_level)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT, then ends streams, finishes what is under way, and returns.
+
+    Raises StartRefused, and whatever a part of the server failed with.
+    """
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_log_unhandled)
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with running_server(settings) as server:
+        stopping = asyncio.create_task(stopped.wait())
+        await asyncio.wait((stopping, server.failed), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        _log.info("stopping")
+        if server.failed.done():
+            server.failed.result()
+    _log.info("stopped")
+
+
+@asynccontextmanager
+async def running_server(
+    settings: Settings, *, providers: Mapping[Platform, Provider] | None = None, limits: Limits = DEFAULT_LIMITS
+) -> AsyncIterator[Server]:
+    """A whole server for as long as the context lasts. `providers` are those of the settings unless given.
+
+    Raises StartRefused.
+    """
+    try:
+        async with AsyncExitStack() as stack:
+            yield await _start(settings, providers, limits, stack)
+    except (ListenError, KeyRefused, DatabaseRefused, admin_token.AdminTokenRefused) as error:
+        raise StartRefused(str(error)) from error
+
+
+async def _start(
+    settings: Settings, providers: Mapping[Platform, Provider] | None, limits: Limits, stack: AsyncExitStack
+) -> Server:
+    """Everything is closed in the reverse of the order in which it is opened here."""
+    clock = SystemClock()
+    metrics = Metrics()
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    token = _admin_token(settings)
+    try:
+        store = await stack.enter_async_context(SqlStore.open(settings.database_url, _master_key(settings)))
+    except ServiceUnavailable as error:
+        raise StartRefused("The database cannot be reached.") from error
+    if providers is None:
+        providers = {Platform.APNS: _apns(settings, clock)}
+    for provider in providers.values():
+        stack.push_async_callback(provider.aclose)
+    queue = MeasuredQueue(LocalQueue(), metrics)
+
+    recorder = Recorder(store, queue, clock)
+    _keep_running(stack, failed, recorder.run())
+    handover = Handover(store, clock, recorder, Hygiene(store), providers)
+    deliverer = Deliverer(_worker_name(), store, queue, clock, handover)
+    stack.push_async_callback(deliverer.drain, _DRAIN_SECONDS)
+    _keep_running(stack, failed, deliverer.run())
+    _keep_running(stack, failed, Planner(store, queue, clock).run())
+    _keep_running(stack, failed, Sweeper(store, clock).run())
+
+    authenticating = Authenticating(store, clock, token)
+    stack.push_async_callback(authenticating.flush)
+    _keep_running(stack, failed, authenticating.run())
+    watching = Watching(store, queue, clock)
+    servicers = Servicers(
+        ApplicationsServicer(Administering(store, providers, clock), check_key),
+        PushRegistryServicer(Registering(store, clock)),
+        NotifierServicer(Sending(store, queue, clock), watching, store, metrics),
+    )
+    rpc = RpcServer(servicers, authenticating, metrics, limits=limits, reflection=settings.reflection)
+    stack.push_async_callback(rpc.stop, watching.interrupt)
+    port = await rpc.start(str(settings.listen), _tls(settings))
+    address = str(Address(settings.listen.host, port))
+    _log.info("listening", address=address, tls=settings.tls_cert is not None)
+    return Server(address, token, _serve_metrics(settings, metrics, stack), failed)
+
+
+def _keep_running(stack: AsyncExitStack, failed: "asyncio.Future[None]", work: Coroutine[Any, Any, None]) -> None:
+    """Runs a part in the background until the server ends. If it fails, the server as a whole has failed."""
+    task = asyncio.create_task(work)
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and not failed.done():
+            failed.set_exception(task.exception() or RuntimeError("a part of the server has ended"))
+
+    async def end() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    task.add_done_callback(ended)
+    stack.push_async_callback(end)
+
+
+def _serve_metrics(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> str | None:
+    at = settings.metrics_listen
+    if at is None:
+        return None
+    try:
+        server = stack.enter_context(MetricsServer(metrics, at.host, at.port))
+    except OSError as error:
+        raise ListenError(f"Cannot listen on {at}: {error.strerror}.") from error
+    address = str(Address(at.host, server.port))
+    _log.info("metrics are served", address=address)
+    return address
+
+
+def _admin_token(settings: Settings) -> str:
+    if settings.admin_token:
+        return settings.admin_token
+    path = Path(admin_token.FILE_NAME).resolve()
+    token = admin_token.load_or_create(path)
+    _log.info("the admin token is in a file", file=str(path))
+    return token
+
+
+def _master_key(settings: Settings) -> MasterKey:
+    if settings.master_key:
+        return MasterKey.parse(settings.master_key)
+    database = sqlite_path(settings.database_url)
+    if database is None:
+        raise StartRefused("PostgreSQL needs BELLHOP_MASTER_KEY: 32 random bytes as base64, the same on every node.")
+    return MasterKey.load_or_create(database.with_name(MASTER_KEY_FILE))
+
+
+def _apns(settings: Settings, clock: Clock) -> ApnsProvider:
+    try:
+        where = ApnsSettings(settings.apns_url, settings.apns_sandbox_url, settings.provider_ca)
+    except ValueError as error:
+        raise StartRefused(f"{error}.") from None
+    try:
+        return ApnsProvider(where, clock, Turns())
+    except (OSError, ssl.SSLError):
+        raise StartRefused(f"Cannot read authorities from {settings.provider_ca}.") from None
+
+
+def _tls(settings: Settings) -> Tls | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+
+
+def _worker_name() -> str:
+    """Tells this process from all others, and from its former self."""
+    return f"{socket.gethostname()[:32]}-{os.getpid()}-{secrets.token_hex(4)}"
+
+
+def _loop_factory() -> Any:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # asyncio's own handler writes the text of the exception, which may quote a secret.
+    _log.error("unhandled", what=context.get("message"), exc_info=context.get("exception"))

@@ -1,0 +1,149 @@
+"""What a server takes at once, and how it says that it is too much."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import grpc
+import pytest
+
+from bellhop.v1 import notifier_pb2 as notes
+from bellhop.v1 import push_registry_pb2 as reg
+from bellhop_server.rpc.admission import Limits
+from tests.system.live_server import Live, Shop, credentials, details, live_server, refusal, settings_in, told
+
+MIB = 1024 * 1024
+
+
+def request_of(size: int) -> reg.UnregisterUserRequest:
+    request = reg.UnregisterUserRequest(user_id="x" * size)
+    return reg.UnregisterUserRequest(user_id="x" * (2 * size - request.ByteSize()))
+
+
+async def test_a_request_of_four_mebibytes_is_read(live: Live, shop: Shop) -> None:
+    request = request_of(4 * MIB)
+    assert request.ByteSize() == 4 * MIB
+    error = await refusal(live.registry.UnregisterUser(request, metadata=shop.client))
+    assert details(error)["BadRequest"].field_violations[0].field == "user_id"
+
+
+async def test_a_larger_request_gets_an_error_of_ours(live: Live, shop: Shop) -> None:
+    error = await refusal(live.registry.UnregisterUser(request_of(4 * MIB + 1), metadata=shop.client))
+    limit = {"limit": "request_bytes", "value": str(4 * MIB)}
+    assert told(error) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", limit)
+
+
+async def test_a_large_request_of_a_stranger_is_not_even_measured(live: Live, shop: Shop) -> None:
+    error = await refusal(live.registry.UnregisterUser(request_of(5 * MIB), metadata=credentials("shop")))
+    assert told(error)[1] == "CREDENTIALS_MISSING"
+
+
+async def test_a_request_beyond_all_measure_is_cut_off_by_the_transport(live: Live, shop: Shop) -> None:
+    error = await refusal(live.registry.UnregisterUser(request_of(17 * MIB), metadata=shop.client))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_compression_does_not_get_around_it(live: Live, shop: Shop) -> None:
+    call = live.registry.UnregisterUser(request_of(5 * MIB), metadata=shop.client, compression=grpc.Compression.Gzip)
+    assert told(await refusal(call))[2]["limit"] == "request_bytes"
+
+
+async def test_metadata_has_a_limit(live: Live, shop: Shop) -> None:
+    request = reg.CheckCredentialRequest()
+    await live.registry.CheckCredential(request, metadata=(*shop.client, ("x", "y" * 15_000)))
+    error = await refusal(live.registry.CheckCredential(request, metadata=(*shop.client, ("x", "y" * 17_000))))
+    assert told(error)[1:] == ("INVALID_REQUEST", {"limit": "metadata_bytes", "value": str(16 * 1024)})
+
+
+def send() -> notes.SendRequest:
+    return notes.SendRequest(audience={"users": {"user_ids": ["anna"]}}, notification={"title": "T"})
+
+
+async def open_stream(live: Live, shop: Shop) -> AsyncIterator[notes.SendResponse]:
+    """A stream that stays open: its provider is still thinking."""
+    events = aiter(live.notifier.Send(send(), metadata=shop.sender))
+    assert (await anext(events)).event.HasField("accepted")
+    return events
+
+
+@pytest.fixture
+async def narrow(tmp_path: Path) -> AsyncIterator[Live]:
+    limits = Limits(calls=3, streams_per_connection=1, wrong_credentials=2)
+    async with live_server(settings_in(tmp_path), limits=limits) as live:
+        yield live
+
+
+async def device_of_anna(live: Live, shop: Shop) -> None:
+    await live.registry.RegisterDevice(
+        reg.RegisterDeviceRequest(device_id="d1", user_id="anna", apns={"token": "ab"}), metadata=shop.client
+    )
+    live.provider.answers.clear()
+
+
+async def test_streams_of_a_connection_have_a_limit(narrow: Live) -> None:
+    shop = await narrow.shop()
+    await narrow.credential(shop)
+    await device_of_anna(narrow, shop)
+    first = await open_stream(narrow, shop)
+    error = await refusal(narrow.notifier.Send(send(), metadata=shop.sender))
+    assert told(error) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", {"queue": "streams"})
+    assert details(error)["RetryInfo"].retry_delay.ToMilliseconds() == 1000
+    assert ("grpc-retry-pushback-ms", "1000") in tuple(error.trailing_metadata())
+    narrow.provider.answers.set()
+    async for _ in first:
+        pass
+    await open_stream(narrow, shop)
+
+
+async def test_calls_have_a_limit(narrow: Live) -> None:
+    shop = await narrow.shop()
+    await narrow.credential(shop)
+    await device_of_anna(narrow, shop)
+    async with asyncio.TaskGroup() as group:
+        channels = [grpc.aio.insecure_channel(narrow.server.address, options=(("n", n),)) for n in range(3)]
+        lives = [replace(narrow, channel=channel) for channel in channels]
+        streams = [await group.create_task(open_stream(each, shop)) for each in lives]
+        error = await refusal(narrow.registry.CheckCredential(reg.CheckCredentialRequest(), metadata=shop.client))
+        assert told(error) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", {"queue": "calls"})
+        assert "RetryInfo" in details(error)
+        narrow.provider.answers.set()
+        for stream in streams:
+            async for _ in stream:
+                pass
+        await narrow.registry.CheckCredential(reg.CheckCredentialRequest(), metadata=shop.client)
+        for channel in channels:
+            await channel.close()
+
+
+async def test_guessing_is_slow_but_never_in_the_way_of_those_who_know(narrow: Live) -> None:
+    shop, other = await narrow.shop(), await narrow.shop("other")
+    request = reg.CheckCredentialRequest()
+
+    async def guess(app_id: str) -> grpc.aio.AioRpcError:
+        metadata = credentials(app_id, app_secret="bha_guess")
+        return await refusal(narrow.registry.CheckCredential(request, metadata=metadata))
+
+    assert [told(await guess("shop"))[1] for _ in range(2)] == ["CREDENTIALS_INVALID"] * 2
+    error = await guess("shop")
+    code, reason, metadata = told(error)
+    assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "AUTH_ATTEMPTS_EXCEEDED")
+    wait = details(error)["RetryInfo"].retry_delay.ToMilliseconds()
+    assert 50_000 < wait <= 60_000
+    assert abs(int(metadata["retry_after_ms"]) - wait) <= 1
+    assert (await narrow.registry.CheckCredential(request, metadata=shop.sender)).app_id == "shop"
+    assert told(await guess("other"))[1] == "CREDENTIALS_INVALID"
+    assert (await narrow.registry.CheckCredential(request, metadata=other.client)).app_id == "other"
+
+
+async def test_a_wrong_device_secret_counts_as_a_guess(narrow: Live) -> None:
+    shop = await narrow.shop()
+    await device_of_anna(narrow, shop)
+    metadata = credentials("shop", device_secret="bhd_guess")
+    calls = [
+        lambda: narrow.registry.UpdateDevice(reg.UpdateDeviceRequest(device_id="d1"), metadata=metadata),
+        lambda: narrow.registry.UpdateDevice(reg.UpdateDeviceRequest(device_id="nobody's"), metadata=metadata),
+        lambda: narrow.registry.GetDevice(reg.GetDeviceRequest(device_id="d1"), metadata=metadata),
+    ]
+    reasons = [told(await refusal(call()))[1] for call in calls]
+    assert reasons == ["CREDENTIALS_INVALID", "CREDENTIALS_INVALID", "AUTH_ATTEMPTS_EXCEEDED"]
