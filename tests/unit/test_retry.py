@@ -23,8 +23,10 @@ from bellhop_server.domain.retry import (
     MAX_ATTEMPTS,
     MAX_NOT_SENT,
     decide,
+    expiry,
     last_call,
     may_resend,
+    now_or_never,
     replaceable,
 )
 
@@ -196,3 +198,14 @@ def test_every_item_comes_to_an_end_before_its_last_call(verdicts: list[Verdict]
         now += int(decided * SECOND)
         assert now < last_call(sent)
     assert tried.unsent > MAX_NOT_SENT
+
+
+@pytest.mark.parametrize("options_ttl", [0, HOUR, 28 * DAY])
+def test_the_ttl_for_apns_replaces_that_of_the_options(options_ttl: int) -> None:
+    def sent(ttl: int) -> Message:
+        return replace(message(ttl=options_ttl), notification=Notification(title="Hello", apns=ApnsOverride(ttl=ttl)))
+
+    assert expiry(sent(2 * HOUR)) == last_call(sent(2 * HOUR)) == NOW + 2 * HOUR
+    assert not now_or_never(sent(2 * HOUR))
+    assert now_or_never(sent(0))
+    assert last_call(sent(0)) == NOW + MINUTE

@@ -18,7 +18,7 @@ from bellhop_server.domain.delivery import HANDOVER, LEASE, Answer, Chunk, Deliv
 from bellhop_server.domain.device import Device, DeviceState, Platform, Target
 from bellhop_server.domain.errors import BellhopError, Unavailable
 from bellhop_server.domain.message import AudienceKind, Message, Outcome, Result
-from bellhop_server.domain.retry import decide, last_call, may_resend, now_or_never
+from bellhop_server.domain.retry import decide, expiry, last_call, may_resend, now_or_never
 from bellhop_server.domain.routing import Route, route
 from bellhop_server.ports import Clock, Provider, Store
 
@@ -157,7 +157,7 @@ class Handover:
             credential=lot.credential.secret,
             notification=message.notification,
             priority=message.options.priority,
-            expire_time=message.expire_time,
+            expire_time=expiry(message),
             now_or_never=now_or_never(message),
             deliveries=lot.deliveries,
             deadline=deadline,

@@ -53,14 +53,25 @@ THROTTLED_TARGET = Schedule(60, 2, 1800)
 THROTTLED_SENDER = Schedule(60, 2, 3600)
 
 
+def time_to_live(message: Message) -> Micros:
+    """How long the message may be on its way; what is said for the network alone wins."""
+    apns = message.notification.apns
+    return message.options.ttl if apns is None or apns.ttl is None else apns.ttl
+
+
+def expiry(message: Message) -> Micros:
+    """When a provider shall stop trying."""
+    return message.accept_time + time_to_live(message)
+
+
 def now_or_never(message: Message) -> bool:
     """Whether the sender gave ttl 0: one attempt, and again only what was surely not taken."""
-    return message.options.ttl == 0
+    return time_to_live(message) == 0
 
 
 def last_call(message: Message) -> Micros:
     """Until when the message may be handed over at all."""
-    return message.accept_time + NOW if now_or_never(message) else message.expire_time
+    return message.accept_time + NOW if now_or_never(message) else expiry(message)
 
 
 def may_resend(message: Message, doubts: int) -> bool:
