@@ -2,6 +2,9 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -337,6 +340,21 @@ def test_a_malformed_secret_or_address_is_told_without_showing_a_secret(
     assert done.code == 2
     assert "app-secret" in done.err
     assert "geheim" not in done.err
+
+
+def test_ctrl_c_ends_the_watching_and_says_how_to_go_on(run: Run, server: ScriptedServer) -> None:
+    server.notifier.stall_after = 2
+    command = (sys.executable, "-m", "bellhop_cli.main", "send", "--user", "anna", "--title", "Dinner")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "Message m1 accepted\n"
+        assert process.stdout.readline() == "2 finished\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+
+    assert process.returncode == 130
+    assert err.split("\n")[0] == "The message goes on; so does: bellhop watch m1 --after c1"
+    assert "Traceback" not in err
 
 
 def test_version_and_help(run: Run) -> None:
