@@ -11,7 +11,7 @@ from bellhop_server.ports import Clock
 from bellhop_server.providers.apns import probing
 from bellhop_server.providers.apns.account import Account
 from bellhop_server.providers.apns.breaker import OpenBreaker
-from bellhop_server.providers.apns.flight import STOPPING, Flight, Leg, Report
+from bellhop_server.providers.apns.flight import Flight, Leg, Report
 from bellhop_server.providers.apns.line import Line
 from bellhop_server.providers.apns.payload import Rendered, render
 from bellhop_server.providers.apns.settings import ApnsSettings
@@ -146,11 +146,11 @@ class ApnsProvider:
         finally:
             breaker.probing = False
         (answer,) = heard
-        if answer.status == 0 or answer.verdict in _NOTHING_LEARNT:
-            _report_all(numbers[1:], Answer(Verdict.NOT_SENT, reason=answer.reason), report)
-            return
-        if answer.verdict not in STOPPING:
-            breakers.close(leg.environment, leg.topic)
+        if breakers.find(leg.environment, leg.topic) is breaker:
+            if answer.status == 0 or answer.verdict in _NOTHING_LEARNT:
+                _report_all(numbers[1:], Answer(Verdict.NOT_SENT, reason=answer.reason), report)
+                return
+            breakers.close(breaker)
         still = breakers.find(leg.environment, leg.topic)
         if still is not None:
             _report_all(numbers[1:], still.refusal, report)

@@ -43,10 +43,9 @@ class Breakers:
         self._open[environment, topic] = OpenBreaker(refusal, self._clock.monotonic() + PAUSE)
         return known is None
 
-    def close(self, environment: ApnsEnvironment, topic: str) -> None:
-        """A request has passed."""
-        self._open.pop((environment, EVERY_TOPIC), None)
-        self._open.pop((environment, topic), None)
+    def close(self, breaker: OpenBreaker) -> None:
+        """A request has passed it."""
+        self._open = {scope: each for scope, each in self._open.items() if each is not breaker}
 
     def all(self) -> list[OpenBreaker]:
         """All that are open."""

@@ -24,7 +24,7 @@ _FAILURES = {
     FailureKind.PERMANENT: Verdict.ADAPTER_BUG,
 }
 # Whatever else goes the same way would be answered the same.
-STOPPING = frozenset({Verdict.CREDENTIALS_INVALID, Verdict.CONFIG_ERROR})
+_STOPPING = frozenset({Verdict.CREDENTIALS_INVALID, Verdict.CONFIG_ERROR})
 
 _log = logging.getLogger(__name__)
 
@@ -115,24 +115,21 @@ class Flight:
             return
         outcome = judge(result, self._deliveries[number].provider_message_id, self._clock.now())
         answer, line = outcome.answer, self._line
+        stop = answer.verdict in _STOPPING
         match outcome.remedy:
             case Remedy.REPLACE:
                 connection.retire(answer.reason)
-            case Remedy.RENEW:
-                line.expired(connection)
-                if not again:
+            case Remedy.RENEW | Remedy.RECONNECT as remedy:
+                for_good = line.refused(connection)
+                if remedy is Remedy.RENEW:
+                    line.expired()
+                if not (again or for_good or self._instead):
                     self._try_again(index)
                     return
-                # Twice, and with a token that is not old: one of the two clocks is wrong.
-                self._log_once("provider token refused as expired: is this machine's clock right?", answer)
-                answer = answer._replace(retry_after=max(answer.retry_after or 0.0, line.token.renewable_in()))
-            case Remedy.RECONNECT:
-                if not (again or self._instead or line.refused(connection)):
-                    self._try_again(index)
-                    return
+                stop = True
             case Remedy.FALL_BACK:
-                line.too_many()
-        if answer.verdict in STOPPING:
+                stop = not line.too_many()
+        if stop:
             self._stop(answer)
         elif answer.verdict is Verdict.ADAPTER_BUG or not outcome.known:
             self._log_once("APNs gave an answer that it should not have to give", answer)

@@ -51,20 +51,22 @@ class Line:
             if (connection.proven or connection.in_flight) and which(connection):
                 connection.retire(reason)
 
-    def expired(self, connection: Connection) -> None:
-        """That connection was shown a token too old; it may go on saying so."""
-        if not connection.reason:
-            connection.retire("provider token expired")
-            self.token.expired()
-            self._refresh()
+    def expired(self) -> None:
+        """The token shown was refused as too old."""
+        self.token.expired()
+        self._refresh()
 
-    def too_many(self) -> None:
-        """The token shown is one more than allowed."""
-        self.token.too_many()
+    def too_many(self) -> bool:
+        """The token shown is one more than allowed; whether there is an older one to go on with."""
+        found = self.token.too_many()
         self._show(self.token.current())
+        return found
 
     def refused(self, connection: Connection) -> bool:
-        """That connection refused the key. True: for good, because it was made after the first refusal."""
+        """That connection refused the key or its token, and has the others replaced, for they may have gone stale.
+
+        True: it is no use, because this one was made after the first refusal.
+        """
         if self.doubted and connection not in self.doubted:
             return True
         if not connection.reason:

@@ -56,7 +56,7 @@ class ApnsSettings:
             try:
                 object.__setattr__(self, name, Origin.parse(url))
             except ValueError as error:
-                raise ValueError(f"the URL of APNs {name} {error}") from None
+                raise ValueError(f"The URL of APNs {name} {error}") from None
 
     def origin(self, environment: ApnsEnvironment) -> Origin:
         """Where an environment is."""

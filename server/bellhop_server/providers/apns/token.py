@@ -80,6 +80,7 @@ class ProviderToken:
         self._clock = clock
         self._jwt: _Jwt | None = None
         self._former: _Jwt | None = None
+        self._fallen_back = False
         self._renewable = -math.inf
 
     def current(self) -> str:
@@ -97,15 +98,16 @@ class ProviderToken:
         if now >= self._renewable:
             self._renew(now)
 
-    def too_many(self) -> None:
-        """APNs refused the current token as an update too many: goes back to the one before, while that is good."""
+    def too_many(self) -> bool:
+        """APNs refused the current token as an update too many: goes back to the one before, while that is good.
+
+        False: there is none, and this is not the one before already.
+        """
         if self._former is not None and self._good(self._former):
             self._jwt, self._former = self._former, None
+            self._fallen_back = True
             self._renewable = self._clock.monotonic() + MIN_INTERVAL
-
-    def renewable_in(self) -> float:
-        """Seconds until a new one may be made."""
-        return max(self._renewable - self._clock.monotonic(), 0.0)
+        return self._fallen_back
 
     def idle(self) -> bool:
         """Whether the last one is over, so that nothing is lost by forgetting it."""
@@ -122,6 +124,7 @@ class ProviderToken:
         claims = {"iss": self._team_id, "iat": issued}
         text = encode(claims, self._key, algorithm="ES256", headers={"kid": self._key_id})
         self._former, self._jwt = self._jwt, _Jwt(text, issued, now)
+        self._fallen_back = False
         self._renewable = now + MIN_INTERVAL
         return text
 
