@@ -87,6 +87,7 @@ def taken(simulation: Simulation) -> list[str]:
     return [entry.token for entry in simulation.journal.entries if entry.accepted and entry.token.strip("0")]
 
 
+@pytest.mark.promise("P11")
 async def test_a_send_tells_of_each_phone_and_a_dead_one_is_retired(client: Client, simulation: Simulation) -> None:
     alive = await log_in(client, "alive", "anna")
     dead = await log_in(client, "dead", "anna")
