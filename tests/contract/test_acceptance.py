@@ -9,6 +9,8 @@ from bellhop_server.store.database import Database
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import APP, NOW, send
 
+pytestmark = pytest.mark.promise("P8")
+
 
 async def test_a_repeat_is_the_same_message(store: SqlStore) -> None:
     first = await store.accept(send("r1"), "mark", "m1", NOW)

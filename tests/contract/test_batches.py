@@ -81,6 +81,7 @@ async def test_a_plan_whose_devices_are_all_done_completes_the_message(store: Sq
     assert (await store.get_message_by_ref(message.ref)).complete_time == NOW + 5
 
 
+@pytest.mark.promise("P7")
 async def test_only_one_of_two_planners_moves_the_cursor(store: SqlStore, other_store: SqlStore) -> None:
     message = await accepted(store)
     page = AudiencePage(items("d1"), [missing("x1")], "d1")
@@ -129,6 +130,7 @@ async def test_a_lapsed_lease_ranks_by_its_priority(store: SqlStore) -> None:
     assert [batch.items for batch in await claimed(store, now=NOW + 5)] == [items("code"), items("broadcast")]
 
 
+@pytest.mark.promise("P7")
 async def test_claimers_never_share_a_batch(store: SqlStore, other_store: SqlStore) -> None:
     message = await accepted(store)
     await planned(store, message, *([f"d{number}"] for number in range(60)))
@@ -163,6 +165,7 @@ async def test_who_starts_late_has_lost_the_lease(store: SqlStore) -> None:
     assert not again.in_doubt
 
 
+@pytest.mark.promise("P9")
 async def test_starting_prolongs_the_lease_and_leaves_a_doubt(store: SqlStore) -> None:
     await planned(store, await accepted(store), ["d1"])
     [batch] = await store.claim("w1", NOW, NOW + 10, 9)
@@ -199,6 +202,7 @@ async def test_a_batch_in_doubt_is_given_back_in_doubt(store: SqlStore) -> None:
     assert again.in_doubt
 
 
+@pytest.mark.promise("P6")
 async def test_at_start_a_store_of_ones_own_ends_every_lease(store: SqlStore) -> None:
     await planned(store, await accepted(store), ["d1"], ["d2"], ["d3"])
     started, waiting = await store.claim("w1", NOW, LEASE, 2)

@@ -60,6 +60,7 @@ async def test_a_device_comes_back_as_it_was_registered(store: SqlStore) -> None
     assert (known.retire_time, known.expire_time, known.pending) == (None, None, False)
 
 
+@pytest.mark.promise("P6")
 async def test_every_change_is_kept(store: SqlStore) -> None:
     await store.execute(register("phone", "ann", "t"))
     changed = await store.execute(update("phone", "u"))
@@ -126,6 +127,7 @@ async def test_user_ids_of_every_kind_are_kept_apart(store: SqlStore) -> None:
         assert (await store.execute(UnregisterUser("shop", user, 2_000))).removed == 1
 
 
+@pytest.mark.promise("P3")
 async def test_epochs_are_never_given_twice(store: SqlStore) -> None:
     await together(store, [register(f"d{number}", "ann", f"t{number}") for number in range(20)])
     await store.execute(UnregisterUser("shop", "ann", 2_000))
@@ -223,6 +225,7 @@ async def test_a_first_use_elsewhere_counts(store: SqlStore) -> None:
     await store.execute(update("phone", proof=own("second")))
 
 
+@pytest.mark.promise("P2")
 async def test_a_restored_backup_gets_nothing(store: SqlStore) -> None:
     """The former owner's phone, or a copy of it, knows a secret that has been retired."""
     mine = own("the secret of the phone and of its backup")

@@ -23,6 +23,8 @@ from tests.contract.registry_commands import (
     update,
 )
 
+pytestmark = pytest.mark.promise("P2")
+
 PAIRS = 50
 
 

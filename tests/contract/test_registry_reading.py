@@ -93,6 +93,7 @@ async def test_devices_are_read_by_id(store: SqlStore) -> None:
 # What providers say
 
 
+@pytest.mark.promise("P11")
 async def test_a_target_is_retired_only_as_it_was_seen(store: SqlStore) -> None:
     await together(store, [register(name, "ann", f"t{name}", now=1_000) for name in ("a", "b", "c", "d", "e")])
     await store.execute(register("b", "ann", "moved on", now=2_000))
@@ -107,6 +108,7 @@ async def test_a_target_is_retired_only_as_it_was_seen(store: SqlStore) -> None:
     assert [name for name, state in states.items() if state is DeviceState.DEAD] == ["a", "d"]
 
 
+@pytest.mark.promise("P11")
 async def test_a_dead_target_comes_to_life_when_it_is_presented(store: SqlStore) -> None:
     await store.execute(register("phone", "ann", "t"))
     await store.retire_targets("shop", [DeadTarget("phone", target("t").digest, 1_000)])

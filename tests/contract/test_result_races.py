@@ -3,11 +3,15 @@
 import asyncio
 from collections import Counter
 
+import pytest
+
 from bellhop_server.domain.batch import ClaimedBatch, Recorded
 from bellhop_server.domain.message import MessageState, Outcome
 from bellhop_server.ports import ResultQuery
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import NOW, accepted, claimed, planned, report, result, results_of
+
+pytestmark = pytest.mark.promise("P7")
 
 
 async def test_counts_add_up_under_many_recorders(store: SqlStore, other_store: SqlStore) -> None:
@@ -54,6 +58,7 @@ async def test_counts_add_up_under_many_recorders(store: SqlStore, other_store: 
         assert [seq for seq, _ in listed] == sorted(seqs)
 
 
+@pytest.mark.promise("P10")
 async def test_a_reader_that_pages_while_others_write_skips_nothing(store: SqlStore, other_store: SqlStore) -> None:
     """Numbers come in the order of commits: what is read up to a number is all there ever will be up to it."""
     message = await accepted(store)

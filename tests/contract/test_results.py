@@ -49,6 +49,7 @@ async def test_results_are_read_as_they_were_reported(store: SqlStore) -> None:
     }
 
 
+@pytest.mark.promise("P7")
 async def test_the_last_result_completes_the_message_once(store: SqlStore) -> None:
     message, batch = await one_batch(store, "d1", "d2")
     [first] = await store.record([report(batch, result("d1"))], NOW + 1)
@@ -101,6 +102,7 @@ async def test_reports_of_many_messages_in_one_call(store: SqlStore) -> None:
     assert await store.record([], NOW) == []
 
 
+@pytest.mark.promise("P7")
 async def test_who_lost_the_lease_leaves_no_trace(store: SqlStore) -> None:
     message = await accepted(store)
     await planned(store, message, ["d1", "d2"])
@@ -138,6 +140,7 @@ async def test_reported_tells_devices_and_users_apart(store: SqlStore) -> None:
     assert len(await results_of(store, message)) == 2
 
 
+@pytest.mark.promise("P7")
 async def test_what_is_tried_again_is_written_with_the_end_of_the_batch(store: SqlStore) -> None:
     message, batch = await one_batch(store, "d1", "d2")
     worn = replace(items("d2")[0], attempts=2, obstacle="Busy", obstacle_status=503)
@@ -151,6 +154,7 @@ async def test_what_is_tried_again_is_written_with_the_end_of_the_batch(store: S
     assert retried.batch_id != batch.batch_id
 
 
+@pytest.mark.promise("P7")
 async def test_the_first_result_of_a_device_wins(store: SqlStore) -> None:
     message, batch = await one_batch(store, "d1", "d2", "d3")
     other, other_batch = await one_batch(store, "d1", message_id="m2")
@@ -218,6 +222,7 @@ async def test_lists_are_filtered_and_continued(store: SqlStore) -> None:
     assert await listed(ResultQuery(ref + 1)) == []
 
 
+@pytest.mark.promise("P10")
 async def test_a_failed_transaction_leaves_no_number_behind(
     store: SqlStore, database: Database, backstage: Backstage
 ) -> None:

@@ -38,6 +38,7 @@ async def test_payloads_are_erased_after_seven_days(store: SqlStore) -> None:
     assert await store.get_message(APP, "m2") == waiting
 
 
+@pytest.mark.promise("P8")
 async def test_messages_go_after_thirty_days_and_request_ids_a_day_later(store: SqlStore, backstage: Backstage) -> None:
     done = await completed(store, "m1", request_id="r1")
     await completed(store, "m2", NOW + DAY, request_id="r2")

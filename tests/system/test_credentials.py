@@ -19,7 +19,7 @@ from bellhop_server.rpc.auth import ACCESS
 from bellhop_server.rpc.server import SERVICES
 from tests.system.live_server import ADMIN_TOKEN, Live, as_admin, live_server, p8, settings_in, told
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.promise("P1")]
 
 CLIENT, APP, DEVICE = SecretKind.CLIENT, SecretKind.APP, SecretKind.DEVICE
 KEYS = {CLIENT: "client-secret", APP: "app-secret", DEVICE: "device-secret"}

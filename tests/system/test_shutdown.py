@@ -30,6 +30,7 @@ async def slow_message(live: Live, shop: Shop) -> tuple[grpc.aio.UnaryStreamCall
     return call, event.accepted.message_id, event.cursor
 
 
+@pytest.mark.promise("P10")
 async def test_streams_end_with_where_to_go_on_and_the_next_server_goes_on(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     async with live_server(settings) as live:
