@@ -1,9 +1,8 @@
 """Databases for tests: a new one for each, on either of the two backends."""
 
 import asyncio
-import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from sqlalchemy import Connection, Engine, event
 
 from bellhop_server.store.migrate import upgrade
 from tests.postgres import PostgresServer, postgres_server
+from tests.postgres_databases import PostgresDatabases
 
 BACKENDS = ("sqlite", "postgresql")
 
@@ -23,24 +23,9 @@ def postgresql() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def new_postgresql_database(postgresql: PostgresServer) -> Callable[[str], str]:
-    """Makes a database like another one and returns its name."""
-    numbers = itertools.count(1)
-
-    def make(template: str) -> str:
-        name = f"bellhop_{next(numbers)}"
-        postgresql.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-        return name
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def postgresql_template(postgresql: PostgresServer, new_postgresql_database: Callable[[str], str]) -> str:
-    """A database with the tables in it, to be copied."""
-    name = new_postgresql_database("template0")
-    asyncio.run(upgrade(postgresql.url(name)))
-    return name
+def postgresql_databases(postgresql: PostgresServer) -> PostgresDatabases:
+    """The databases of that server."""
+    return PostgresDatabases(postgresql, lambda url: asyncio.run(upgrade(url)))
 
 
 @pytest.fixture(scope="session")
@@ -58,13 +43,11 @@ def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgresql_url(
-    postgresql: PostgresServer, postgresql_template: str, new_postgresql_database: Callable[[str], str]
-) -> Iterator[str]:
+def postgresql_url(postgresql: PostgresServer, postgresql_databases: PostgresDatabases) -> Iterator[str]:
     """A database of one's own on the shared server."""
-    name = new_postgresql_database(postgresql_template)
+    name = postgresql_databases.take()
     yield postgresql.url(name)
-    postgresql.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    postgresql_databases.give_back(name)
 
 
 @pytest.fixture(params=BACKENDS)

@@ -21,6 +21,7 @@ from bellhop_server.store.sql_store import SqlStore
 from bellhop_server.store.tables import metadata
 from tests.conftest import BACKENDS
 from tests.postgres import PostgresServer
+from tests.postgres_databases import PostgresDatabases
 
 
 @pytest.fixture(params=BACKENDS)
@@ -29,8 +30,8 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.db'}"
     server: PostgresServer = request.getfixturevalue("postgresql")
-    make: Callable[[str], str] = request.getfixturevalue("new_postgresql_database")
-    return server.url(make("template0"))
+    databases: PostgresDatabases = request.getfixturevalue("postgresql_databases")
+    return server.url(databases.make_empty())
 
 
 async def read(url: str, fn: Callable[[Connection], Any]) -> Any:
