@@ -20,10 +20,11 @@ NOBODY = 65534
 
 
 class PostgresServer:
-    """One server on a free port of the loopback address. Not durable: tests do not pull the plug."""
+    """One server on a free port of the loopback address. Durable only on demand: tests do not pull the plug."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
         """Makes the cluster in an empty folder; `start` starts it."""
+        self._fsync = "on" if durable else "off"
         # PostgreSQL refuses to run as root.
         self._identity: dict[str, Any] = (
             {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
@@ -42,8 +43,8 @@ class PostgresServer:
 
     def start(self) -> None:
         """Returns once it takes connections."""
-        options = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories='' -c fsync=off"
-        self._run("pg_ctl", "-w", "-l", str(self._data / "log"), "-o", options, "start")
+        where = f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories=''"
+        self._run("pg_ctl", "-w", "-l", str(self._data / "log"), "-o", f"{where} -c fsync={self._fsync}", "start")
 
     def stop(self) -> None:
         """Cuts every connection off at once."""
@@ -85,12 +86,12 @@ class PostgresServer:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(*, durable: bool = False) -> Iterator[PostgresServer]:
     """A started server; it may be stopped and started meanwhile."""
     with tempfile.TemporaryDirectory(prefix="bellhop-postgres-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        server = PostgresServer(folder)
+        server = PostgresServer(folder, durable=durable)
         server.start()
         try:
             yield server
