@@ -50,7 +50,6 @@ _OPTIONS = (
     # Clients may ping every 10 seconds, also between calls, without being sent away.
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 9_000),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 9_000),
     # A reader that vanished is noticed, and its stream ends.
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.keepalive_timeout_ms", 20_000),
