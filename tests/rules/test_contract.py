@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, MethodDescriptorProto, MethodOptions
 from grpc import StatusCode
+
 from tests.rules.contract import ROOT, Field, Method, Oneof, Reason, fields, methods, oneofs, reasons, services
 
 ABSENCE = r"(Empty|Absent|Unset|Unspecified)(: \S+| \w+ \S+)"
