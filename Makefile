@@ -27,7 +27,7 @@ check: $(VENV)/.installed-dev ## Check style, types, imports, the contract and t
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
 	$(BIN)/buf breaking proto --against proto/baseline.binpb
