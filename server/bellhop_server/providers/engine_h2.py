@@ -5,6 +5,8 @@ so that frame is kept from it. And an exception in the middle of its input throw
 frame at a time. One difference from ngh2 remains: a malformed answer ends the connection instead of its stream.
 """
 
+import logging
+
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -23,6 +25,9 @@ from h2.settings import SettingCodes, Settings
 from bellhop_server.providers.engine import LARGEST_HEADER_LIST, Event, Headers, InvalidRequest, Refused
 from bellhop_server.providers.fields import check
 from bellhop_server.providers.streams import Streams
+
+# At DEBUG it would log every header field, and with them the tokens of devices and of ours.
+logging.getLogger("hpack").setLevel(logging.INFO)
 
 _FRAME_HEADER = 9
 _LARGEST_FRAME = 16384

@@ -100,7 +100,7 @@ class Flight:
 
     def done(self, index: int, result: Reply | Failure, connection: Connection | None) -> None:
         if type(result) is Reply and result.status == 200:
-            if self._line.doubted and connection is not None:
+            if self._line.doubted:
                 self._line.trust(connection)
             number = self._numbers[index]
             self._finish(number, Answer(Verdict.ACCEPTED, 200, "", self._deliveries[number].provider_message_id))
@@ -129,6 +129,8 @@ class Flight:
                 stop = True
             case Remedy.FALL_BACK:
                 stop = not line.too_many()
+            case Remedy.NONE if not stop:
+                line.trust(connection)
         if stop:
             self._stop(answer)
         elif answer.verdict is Verdict.ADAPTER_BUG or not outcome.known:

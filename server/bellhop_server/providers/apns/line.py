@@ -71,11 +71,12 @@ class Line:
             return True
         if not connection.reason:
             self.doubted = self.pool.connections
-            self.replace("provider token refused")
+            connection.retire("provider token refused")
+            self.replace("provider token refused elsewhere")
         return False
 
-    def trust(self, connection: Connection) -> None:
-        """That connection took the key."""
+    def trust(self, connection: Connection | None) -> None:
+        """That connection took the key, whatever it answered."""
         if connection not in self.doubted:
             self.doubted = ()
 
