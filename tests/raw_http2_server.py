@@ -167,9 +167,17 @@ class Authority:
 
     def server_context(self, alpn: str = "h2") -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.sslsocket_class = _ClosingSocket
         context.load_cert_chain(self.ca_file, self._key_file)
         context.set_alpn_protocols([alpn])
         return context
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """`wrap_socket` leaves its socket open when the client has reset the connection at that moment."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class Peer:

@@ -27,14 +27,15 @@ class RecordingBatch:
         self.largest_body = len(body)
         self.results: list[list[Reply | Failure]] = [[] for _ in range(size)]
         self.connections: list[Connection | None] = [None] * size
-        self.on_done: Callable[[int, Reply | Failure, Connection | None], None] = lambda *_: None
+        self.on_done: Callable[[int, Reply | Failure, Connection | None], object] = lambda *_: None
+        self.on_request: Callable[[int], object] = lambda _: None
         self._body = body
         self._first = first
         self._left = size
         self._finished = asyncio.Event()
-        self._answered = asyncio.Event()
 
     def request(self, index: int) -> tuple[Headers, bytes]:
+        self.on_request(index)
         path = b"/%d" % (self._first + index)
         fields = [(b":method", b"POST"), (b":scheme", b"https"), (b":path", path), (b":authority", b"localhost")]
         return fields, self._body
@@ -42,15 +43,10 @@ class RecordingBatch:
     def done(self, index: int, result: Reply | Failure, connection: Connection | None) -> None:
         self.results[index].append(result)
         self.connections[index] = connection
-        self._answered.set()
         self._left -= 1
         if self._left <= 0:
             self._finished.set()
         self.on_done(index, result, connection)
-
-    async def first_answer(self) -> None:
-        async with asyncio.timeout(20):
-            await self._answered.wait()
 
     async def finished(self) -> None:
         """Waits until every request has its end, and asserts that it has one alone."""

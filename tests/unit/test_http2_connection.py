@@ -99,6 +99,45 @@ def test_a_server_that_closes_with_unread_input_costs_no_answer(world: World) ->
     assert len(answered) == len(set(answered)) == 400
 
 
+def test_answers_in_the_kernel_outlive_a_failed_write(world: World) -> None:
+    """The server answers, goes away and is gone, while the client is about to write and has read none of it."""
+    received, writing, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        if peer.number:
+            serve_all(peer)
+            return
+        peer.send(settings({MAX_CONCURRENT: 1000}))
+        requests = [peer.request() for _ in range(20)]
+        received.set()
+        assert writing.wait(10)
+        peer.send(*(reply(request.stream, 202) for request in requests if request is not None), goaway(39))
+        peer.delivered()
+        # With input unread this resets the connection.
+        peer.socket.close()
+        closed.set()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            first, unread, last = RecordingBatch(20), RecordingBatch(20), RecordingBatch(1)
+            pool.send(first)
+            assert await asyncio.to_thread(received.wait, 10)
+            written = asyncio.Event()
+            unread.on_request = lambda _: written.set()
+            pool.send(unread)
+            await written.wait()
+            last.on_request = lambda _: (writing.set(), closed.wait(10))
+            pool.send(last)
+            for batch in first, unread, last:
+                await batch.finished()
+            assert (first.counts(), unread.counts(), last.counts()) == ({202: 20}, {200: 20}, {200: 1})
+            await pool.aclose()
+
+        world.run(main)
+
+
 @pytest.mark.parametrize("goodbye", [True, False], ids=["close_notify", "bare FIN"])
 def test_a_close_without_goaway_keeps_what_was_answered(world: World, goodbye: bool) -> None:
     def script(peer: Peer) -> None:

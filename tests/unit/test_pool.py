@@ -233,6 +233,28 @@ def test_refused_streams_are_tried_a_few_times(world: World, monkeypatch: pytest
     assert 1 <= paths.count(b"/1") < 10
 
 
+def test_a_server_that_only_goes_away_is_called_ever_more_rarely(world: World) -> None:
+    def script(peer: Peer) -> None:
+        peer.send(settings(), goaway(0, 0, b'{"reason":"BadCertificate"}'))
+        peer.wait_end()
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port, connections=4, backoff_first=0.02, backoff_most=10)
+            batch = RecordingBatch(3, seconds=0.25)
+            pool.send(batch)
+            await batch.finished()
+            assert batch.counts() == {"not_sent": 3}
+            (reason,) = batch.reasons()
+            assert "BadCertificate" in reason
+            await pool.aclose()
+
+        world.run(main)
+    # After 0, 0.02, 0.06 and 0.14 seconds.
+    assert 2 <= len(server.peers) <= 4
+
+
 def test_closing_waits_for_answers_and_gives_the_rest_back(world: World) -> None:
     closing, in_flight = threading.Event(), threading.Event()
 
@@ -467,4 +489,12 @@ async def test_the_backlog_is_first_come_first_served_and_takes_back() -> None:
     assert works.head(now[0]) is None
     assert first.counts() == {"unknown": 1, "not_sent": 2}
     assert not works.pending()
+    third = RecordingBatch(3)
+    third.deadline = 200.0
+    works.add(third)
+    works.expire()
+    assert third.counts() == {}
+    third.deadline = 110.0
+    works.expire()
+    assert third.counts() == {"not_sent": 3}
     works.close("over")

@@ -6,7 +6,6 @@ together with the connection.
 """
 
 import asyncio
-import logging
 import math
 import ssl
 from collections.abc import Callable, Sequence
@@ -28,14 +27,11 @@ from bellhop_server.providers.engine import (
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.turns import Turns
 
-_log = logging.getLogger(__name__)
-
 # About a hundred answers. Larger slices hold the event loop longer and are slower in all.
 _SLICE = 4096
-_WRITE = 16384
 _MOST_BODIES = 256 * 1024
 _GOODBYE = 5.0
-# A timer may fire a little early by our clock.
+# Seconds; a timer may fire a little early by our clock.
 _SHORTEST = 0.001
 _PING = b"bellhop!"
 
@@ -43,7 +39,7 @@ _PING = b"bellhop!"
 class Connection:
     """Takes requests from the backlog while it is `usable`, and reports the end of each to it.
 
-    `changed` is called after each change of `usable`, `proven` or `over`, and when there is more work than fits.
+    `changed` is called after each change of the public attributes, and when there is more work than fits.
     """
 
     def __init__(
@@ -75,12 +71,9 @@ class Connection:
         self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._in_flight: dict[int, tuple[float, Work, int]] = {}
-        self._started = False
-        self._ready = False
-        self._closing = False
+        self._started = self._ready = self._closing = False
         self._pinged = -math.inf
-        self._write_by = math.inf
-        self._end_by = math.inf
+        self._write_by = self._end_by = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -107,9 +100,7 @@ class Connection:
         """One slice of what was received, then as many requests as fit (`Worker`)."""
         if self.over:
             return 0, False
-        weight = self._engine.weight
-        before = len(self._in_flight)
-        done, more = 0, False
+        done, more, before, weight = 0, False, len(self._in_flight), self._engine.weight
         try:
             if self._establish():
                 more = self._receive()
@@ -204,7 +195,7 @@ class Connection:
     def _flush(self) -> None:
         channel, engine = self.channel, self._engine
         if self._started and not channel.blocked and not channel.lost:
-            while data := engine.take(_WRITE):
+            while data := engine.take():
                 channel.write(data)
             self._handle(engine.events())
         channel.flush()
@@ -231,15 +222,13 @@ class Connection:
                     self._end_by = math.inf
                     self._changed(self)
             elif isinstance(event, Draining):
-                _log.info("the peer goes away, code %d %r", event.code, event.debug[:200])
-                self._drain("connection going away")
+                self._drain(f"the peer goes away, code {event.code} {event.debug[:200]!r}")
             elif isinstance(event, Closed):
                 self._drain(event.reason)
 
     def _drain(self, reason: str) -> None:
-        self.reason = self.reason or reason
-        if self.usable:
-            self.usable = False
+        if not self.reason:
+            self.usable, self.reason = False, reason
             self._changed(self)
 
     def _close(self) -> None:
@@ -262,18 +251,18 @@ class Connection:
 
     def _tick(self) -> None:
         """Does what is due."""
-        now, limits, heard = self._clock(), self._limits, self.channel.heard
+        now = self._clock()
         if self.over or self.channel.lost:
             return
         if now >= self._end_by:
-            self.abort("not set up in time" if not self._ready else self.reason)
+            self.abort("not set up in time")
         elif self.channel.blocked and now >= self._write_by:
             self.abort("not written before the deadline")
-        elif heard < self._pinged <= now - limits.ping_answer:
+        elif self._ready and now >= self._ping_due() and self._pinged >= self.channel.heard:
             self.abort("no answer to a ping")
         else:
             self._time_out(now)
-            if self._ready and heard > self._pinged and now - heard >= self._patience():
+            if self._ready and now >= self._ping_due():
                 self._pinged = now
                 self._engine.ping(_PING)
                 self._wake()
@@ -290,15 +279,18 @@ class Connection:
             # The peer still counts these streams: with a limit of one nothing could follow here.
             self.retire("no answer in time")
 
-    def _patience(self) -> float:
-        return self._limits.ping_answer if self._in_flight else self._limits.ping_idle
+    def _ping_due(self) -> float:
+        """When the silence has lasted long enough for a PING, or the answer to one is late."""
+        if self._pinged >= self.channel.heard:
+            return self._pinged + self._limits.ping_answer
+        return self.channel.heard + (self._limits.ping_answer if self._in_flight else self._limits.ping_idle)
 
     def _arm(self) -> None:
         """Sets the timer to the next thing that can be due; what is submitted until then is not due before it."""
-        now, limits, heard = self._clock(), self._limits, self.channel.heard
-        due = min(now + min(limits.answer, limits.ping_answer, limits.ping_idle), self._end_by)
+        now, limits = self._clock(), self._limits
+        due = min(self._end_by, now + min(limits.answer, limits.ping_answer, limits.ping_idle))
         if self._ready:
-            due = min(due, heard + self._patience() if heard > self._pinged else self._pinged + limits.ping_answer)
+            due = min(due, self._ping_due())
         if self._in_flight:
             due = min(due, next(iter(self._in_flight.values()))[0] + limits.answer)
         if self.channel.blocked:

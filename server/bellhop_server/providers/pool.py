@@ -58,7 +58,8 @@ class Pool:
         self._loop = asyncio.get_running_loop()
         self._backlog = Backlog(clock, self._wake)
         self._connections: list[Connection] = []
-        self._opening: set[asyncio.Task[None]] = set()
+        self._live: list[Connection] = []
+        self._opening: dict[Connection, asyncio.Task[None]] = {}
         self._failures = 0
         self._not_before = clock()
         self._timer: asyncio.TimerHandle | None = None
@@ -99,8 +100,10 @@ class Pool:
         self._closing = True
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._opening:
-            task.cancel()
+        for connection, task in self._opening.items():
+            # A connection that is there is ended below; uvloop would not tell the loss of it to a cancelled attempt.
+            if not connection.channel.connected:
+                task.cancel()
         self._backlog.close("shutting down")
         self.retire("shutting down")
         try:
@@ -120,25 +123,28 @@ class Pool:
             self._grow()
 
     def _changed(self, connection: Connection) -> None:
-        """A connection came into use, left it, had its first answer, is over, or is full."""
+        """A connection came into use, leaves it, had its first answer, is over, or is full."""
         if connection.usable:
             self._backlog.trouble = ""
-        elif connection.proven:
-            # A peer that takes connections only to end them must not be called again and again.
-            self._postpone(connection.began + self._limits.backoff_first)
         if connection.proven:
             self._failures = 0
+        if connection.reason and connection in self._live:
+            self._live.remove(connection)
+            self._pause(connection)
         if connection.over and connection in self._connections:
             self._connections.remove(connection)
-            if not connection.proven:
-                self._failed(connection)
             if not self._connections:
                 self._empty.set()
             _log.info("connection to %s over: %s", self.host, connection.reason)
         self._grow()
 
-    def _failed(self, connection: Connection) -> None:
+    def _pause(self, connection: Connection) -> None:
+        """Says when the next connection may be tried after this one."""
         limits = self._limits
+        if connection.proven:
+            # A peer that takes connections only to end them must not be called again and again.
+            self._postpone(connection.began + limits.backoff_first)
+            return
         delay = min(limits.backoff_first * 2**self._failures, limits.backoff_most)
         self._failures = min(self._failures + 1, 32)
         # Spread over half the delay, or all processes would call a provider that comes back at the same moment.
@@ -152,9 +158,8 @@ class Pool:
         """Opens one more connection if there is work for it."""
         if self._closing or not self._backlog.pending() or self._timer is not None:
             return
-        live = [connection for connection in self._connections if connection.usable or not connection.reason]
         # One at a time: what a peer allows is known only after its first answer (APNs begins with one stream).
-        if len(live) >= self._limits.connections or not all(connection.proven for connection in live):
+        if len(self._live) >= self._limits.connections or not all(connection.proven for connection in self._live):
             return
         delay = self._not_before - self._clock()
         if delay > 0:
@@ -177,10 +182,10 @@ class Pool:
             self._changed,
         )
         self._connections.append(connection)
+        self._live.append(connection)
         self._empty.clear()
-        task = self._loop.create_task(self._connect(connection))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task = self._opening[connection] = self._loop.create_task(self._connect(connection))
+        task.add_done_callback(lambda _: self._opening.pop(connection))
 
     async def _connect(self, connection: Connection) -> None:
         try:
