@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 
 import pytest
 
@@ -59,7 +60,7 @@ async def test_of_two_writers_that_race_for_a_token_one_has_it(store: SqlStore, 
 
 
 async def test_of_two_writers_that_race_for_a_device_one_has_it_wholly(store: SqlStore, other_store: SqlStore) -> None:
-    epochs = set()
+    epochs: set[int] = set()
     for pair in range(PAIRS):
         answers = await asyncio.gather(
             store.execute(register(f"d{pair}", "ann", f"t{pair}ann", fresh=f"{pair}ann")),
@@ -140,7 +141,7 @@ async def test_providers_words_and_registrations_do_not_wait_for_each_other(
     """Rows are locked in one order by all who change devices, or PostgreSQL would have to break circles."""
     ids = [f"d{number}" for number in range(40)]
     await together(store, [register(each, "ann", f"t{each}") for each in ids])
-    calls = []
+    calls: list[Awaitable[object]] = []
     for turn in range(8):
         order = ids if turn % 2 else ids[::-1]
         calls += [other_store.execute(register(each, "bob" if turn % 2 else "ann", f"t{each}")) for each in order]

@@ -1,0 +1,192 @@
+"""P2 from the outside: what one command may have changed in the registry, told from its rows before and after.
+
+It knows none of the decisions of the rules, only what must never happen and what must always be possible.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from bellhop_server.domain.application import SecretKind
+from bellhop_server.domain.device import Device, DeviceState, Target
+from bellhop_server.domain.errors import BellhopError
+from bellhop_server.domain.registration import Register, RegistryAnswer, RegistryCommand, Unregister, UnregisterUser
+from bellhop_server.store import device_rows
+from bellhop_server.store.tables import devices, secrets
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An application's devices, and the digests of each device's live secrets."""
+
+    devices: dict[str, Device]
+    live: dict[str, frozenset[bytes]]
+
+    def holder(self, target: Target | None) -> str | None:
+        """The verified device that has the target; there must be one at most."""
+        found = [
+            device.device_id
+            for device in self.devices.values()
+            if device.target == target and device.state is not DeviceState.UNVERIFIED
+        ]
+        assert len(found) < 2
+        return found[0] if found else None
+
+    def opens(self, device_id: str, secret: bytes | None) -> bool:
+        return secret in self.live.get(device_id, frozenset())
+
+
+def look(connection: Connection, app_id: str) -> Seen:
+    """What is there now."""
+    columns = [devices.c[name] for name in device_rows.COLUMNS]
+    rows = connection.execute(select(*columns).where(devices.c.app_id == app_id))
+    found = {device.device_id: device for device in device_rows.to_devices(rows)}
+    live: dict[str, frozenset[bytes]] = {}
+    query = select(secrets.c.device_id, secrets.c.digest).where(
+        secrets.c.app_id == app_id, secrets.c.kind == SecretKind.DEVICE.value, secrets.c.retire_time.is_(None)
+    )
+    for device_id, digest in connection.execute(query):
+        live[device_id] = live.get(device_id, frozenset()) | {digest}
+    return Seen(found, live)
+
+
+class Observer:
+    """Remembers what must not come back, and checks every step."""
+
+    def __init__(self) -> None:
+        self._epochs: set[int] = set()
+        self._ever: dict[str, set[bytes]] = {}
+        self._dead: dict[str, set[bytes]] = {}
+
+    def check(
+        self, command: RegistryCommand, outcome: RegistryAnswer | BellhopError, before: Seen, after: Seen
+    ) -> None:
+        """Raises AssertionError when the command may not have had this outcome."""
+        self._check_bindings(before, after)
+        self._check_secrets(before, after)
+        if isinstance(outcome, BellhopError):
+            assert after == before, "what is refused changes nothing"
+            assert not _must_succeed(command, before)
+            return
+        if isinstance(command, UnregisterUser):
+            gone = {name for name, device in before.devices.items() if device.user_id == command.user_id}
+            assert outcome.removed == len(gone)
+            _check_others(gone, before, after)
+            assert not gone & after.devices.keys()
+            return
+        self._check_authority(command, before, after)
+        if isinstance(command, Unregister):
+            assert outcome.removed == (command.device_id in before.devices)
+            assert command.device_id not in after.devices
+            return
+        device = after.devices[command.device_id]
+        assert outcome.device == device
+        if isinstance(command, Register):
+            assert (device.user_id, device.facts) == (command.user_id, command.facts)
+            assert outcome.created == (command.device_id not in before.devices)
+            assert outcome.secret_issued == after.opens(command.device_id, command.fresh_secret)
+            if not outcome.secret_issued:
+                assert after.opens(command.device_id, command.proof.device_secret)
+        else:
+            assert device.user_id == before.devices[command.device_id].user_id
+        self._check_target(command, device, before, after)
+
+    def _check_bindings(self, before: Seen, after: Seen) -> None:
+        for name, device in after.devices.items():
+            earlier = before.devices.get(name)
+            if earlier is not None and earlier.user_id == device.user_id:
+                assert device.binding_epoch == earlier.binding_epoch
+                assert device.bind_time == earlier.bind_time
+            else:
+                assert device.binding_epoch not in self._epochs
+                self._epochs.add(device.binding_epoch)
+            assert (device.bind_time is None) == (device.user_id is None)
+            assert after.holder(device.target) in (name, None) or device.state is DeviceState.UNVERIFIED
+
+    def _check_secrets(self, before: Seen, after: Seen) -> None:
+        for name in before.live.keys() | after.live.keys():
+            was, now = before.live.get(name, frozenset()), after.live.get(name, frozenset())
+            dead = self._dead.setdefault(name, set())
+            assert not now & dead, "a retired secret never comes back"
+            dead |= self._ever.setdefault(name, set()) - now
+            self._ever[name] |= was | now
+            assert len(now) <= 2
+        assert after.live.keys() == after.devices.keys(), "every device has a secret, and no other has one"
+
+    def _check_authority(self, command: Any, before: Seen, after: Seen) -> None:
+        """Nothing is taken from anybody without proof, and no secret survives a change of user."""
+        name, proof = command.device_id, command.proof
+        proved = before.opens(name, proof.device_secret)
+        if name in before.devices:
+            assert proof.authority or proved
+            assert proof.device_secret is None or proved or self._may_bring(command, before)
+        may_go = {name}
+        target = getattr(command, "target", None)
+        holder = None if target is None else before.holder(target)
+        if holder is not None and holder not in after.devices:
+            newcomer = isinstance(command, Register) and name not in before.devices
+            assert proof.authority or (newcomer and before.opens(holder, proof.device_secret)) or holder == name
+            may_go.add(holder)
+        _check_others(may_go, before, after)
+        device = after.devices.get(name)
+        if device is not None and device.user_id is not None and self._moved(name, before, after):
+            assert proof.authority
+        if name in before.devices and device is not None and self._moved(name, before, after):
+            kept = before.live[name] & after.live[name]
+            assert kept == (frozenset() if proof.authority else {proof.device_secret})
+
+    def _may_bring(self, command: Any, before: Seen) -> bool:
+        """A secret that opens nothing: only with authority, on a registration that changes the user."""
+        if not isinstance(command, Register) or not command.proof.authority:
+            return False
+        ever = command.proof.device_secret in self._ever.get(command.device_id, set())
+        moves = before.devices[command.device_id].user_id != command.user_id
+        return moves and (ever or command.proof.device_secret_ownable)
+
+    def _check_target(self, command: Any, device: Device, before: Seen, after: Seen) -> None:
+        earlier = before.devices.get(command.device_id)
+        if command.target is None:
+            assert earlier is not None
+            assert (device.target, device.state, device.target_time) == (
+                earlier.target,
+                earlier.state,
+                earlier.target_time,
+            )
+            return
+        assert (device.target, device.target_time) == (command.target, command.now)
+        holder = before.holder(command.target)
+        if command.proof.authority or holder in (None, command.device_id):
+            assert device.state is DeviceState.ACTIVE
+        elif holder in after.devices:
+            assert device.state is DeviceState.UNVERIFIED
+            assert after.devices[holder] == before.devices[holder]
+        else:
+            assert device.state is DeviceState.ACTIVE
+
+    @staticmethod
+    def _moved(name: str, before: Seen, after: Seen) -> bool:
+        return name not in before.devices or before.devices[name].user_id != after.devices[name].user_id
+
+
+def _check_others(named: set[str], before: Seen, after: Seen) -> None:
+    """Whoever is not named is as before, secrets included."""
+    for name in (before.devices.keys() | after.devices.keys()) - named:
+        assert after.devices.get(name) == before.devices.get(name)
+        assert after.live.get(name) == before.live.get(name)
+
+
+def _must_succeed(command: RegistryCommand, before: Seen) -> bool:
+    """Whether it has what it takes: authority and no device secret, or the device's live one and no user to bind to."""
+    if isinstance(command, UnregisterUser):
+        return True
+    known = command.device_id in before.devices
+    proof = command.proof
+    if proof.device_secret is None:
+        allowed = proof.authority or (not known and isinstance(command, Register) and command.user_id is None)
+    else:
+        allowed = before.opens(command.device_id, proof.device_secret)
+        allowed &= proof.authority or not isinstance(command, Register) or command.user_id is None
+    if isinstance(command, Unregister):
+        return allowed
+    return allowed and (known or (isinstance(command, Register) and command.target is not None))

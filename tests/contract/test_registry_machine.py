@@ -1,0 +1,253 @@
+"""P2 under anything: random commands with random proofs, on both databases."""
+
+import asyncio
+import itertools
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from enum import Enum, auto
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from bellhop_server.domain.application import Application, Policy, digest_of
+from bellhop_server.domain.device import Device, DeviceFacts, Platform, Target
+from bellhop_server.domain.errors import BellhopError
+from bellhop_server.domain.registration import (
+    Proof,
+    Register,
+    RegistryAnswer,
+    RegistryCommand,
+    Unregister,
+    UnregisterUser,
+    Update,
+)
+from bellhop_server.store.database import Database, open_database
+from bellhop_server.store.registry_group import apply_group
+from bellhop_server.store.seal import MasterKey
+from bellhop_server.store.sql_store import SqlStore
+from tests.contract.registry_observer import Observer, Seen, look
+
+pytestmark = pytest.mark.promise("P2")
+
+# Few of each, so that they meet.
+DEVICES = st.sampled_from(["phone", "tablet", "\U0001f4f1"])
+USERS = st.sampled_from(["ann", "A\u030angstro\u0308m", "\u00c5ngstr\u00f6m"])
+TARGETS = st.sampled_from([Target(Platform.APNS, f"{number:02x}" * 32) for number in range(3)])
+FACTS = st.sampled_from([DeviceFacts(), DeviceFacts("de", "Europe/Vienna", "1", {"tier": "gold"})])
+
+
+class World:
+    """A database and a loop to use it from, for as many applications as there are examples."""
+
+    def __init__(self, url: str, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        self.database: Database = runner.run(open_database(url))
+        self.store: SqlStore = runner.run(self._open())
+        self._numbers = itertools.count(1)
+
+    async def _open(self) -> SqlStore:
+        return SqlStore(self.database, MasterKey(bytes(32)))
+
+    def new_application(self) -> str:
+        app_id = f"app-{next(self._numbers)}"
+        self._runner.run(self.store.create_application(Application(app_id, "", Policy(), 1, 1), []))
+        return app_id
+
+    def execute(self, command: RegistryCommand) -> RegistryAnswer | BellhopError:
+        try:
+            return self._runner.run(self.store.execute(command))
+        except BellhopError as error:
+            return error
+
+    def apply(self, commands: list[RegistryCommand]) -> list[RegistryAnswer | BellhopError]:
+        return self._runner.run(self.database.write(lambda connection: apply_group(connection, commands)))
+
+    def look(self, app_id: str) -> Seen:
+        return self._runner.run(self.database.read(lambda connection: look(connection, app_id)))
+
+    def close(self) -> None:
+        self._runner.run(self.store.aclose())
+        self._runner.run(self.database.aclose())
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    with asyncio.Runner() as runner:
+        world = World(database_url, runner)
+        yield world
+        world.close()
+
+
+class Shown(Enum):
+    """The device secret that a caller shows."""
+
+    NONE = auto()
+    LIVE = auto()
+    OF_THE_HOLDER = auto()
+    OF_ANOTHER = auto()
+    RETIRED = auto()
+    BROUGHT = auto()
+    SHORT = auto()
+
+
+PROOFS = st.tuples(st.booleans(), st.sampled_from(Shown))
+
+
+class RegistryMachine(RuleBasedStateMachine):
+    """One application. Every command is watched by an observer that knows only what must hold."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+        self._app = world.new_application()
+        self._observer = Observer()
+        self._seen = Seen({}, {})
+        self._shown: dict[str, set[bytes]] = {}
+        self._now = 1_000
+
+    @rule(device=DEVICES, user=st.none() | USERS, at=st.none() | TARGETS, facts=FACTS, proof=PROOFS)
+    def register(
+        self, device: str, user: str | None, at: Target | None, facts: DeviceFacts, proof: tuple[bool, Shown]
+    ) -> None:
+        now = self._tick()
+        shown = self._proof(device, at, *proof)
+        self._do(Register(self._app, device, user, at, facts, shown, digest_of(f"a fresh secret {now}"), now))
+
+    @rule(device=DEVICES, user=USERS, at=TARGETS)
+    def log_in(self, device: str, user: str, at: Target) -> None:
+        self.register(device, user, at, DeviceFacts(), (True, Shown.NONE))
+
+    @rule(device=DEVICES)
+    def log_in_again(self, device: str) -> None:
+        known = self._seen.devices.get(device)
+        if known is not None:
+            self.register(device, known.user_id, None, known.facts, (True, Shown.NONE))
+
+    @rule(device=DEVICES, at=st.none() | TARGETS)
+    def unbind_itself(self, device: str, at: Target | None) -> None:
+        self.register(device, None, at, DeviceFacts(), (False, Shown.LIVE))
+
+    @rule(device=DEVICES, at=TARGETS)
+    def rotate_its_token(self, device: str, at: Target) -> None:
+        self.update(device, at, (False, Shown.LIVE))
+
+    @rule(device=DEVICES, at=st.none() | TARGETS, proof=PROOFS)
+    def update(self, device: str, at: Target | None, proof: tuple[bool, Shown]) -> None:
+        shown = self._proof(device, at, *proof)
+        self._do(Update(self._app, device, at, None, None, "2", {"a": "b"}, ("tier",), shown, self._tick()))
+
+    @rule(device=DEVICES, proof=PROOFS)
+    def unregister(self, device: str, proof: tuple[bool, Shown]) -> None:
+        self._do(Unregister(self._app, device, self._proof(device, None, *proof), self._tick()))
+
+    @rule(user=USERS)
+    def unregister_user(self, user: str) -> None:
+        self._do(UnregisterUser(self._app, user, self._tick()))
+
+    def _do(self, command: RegistryCommand) -> None:
+        outcome = self._world.execute(command)
+        before, self._seen = self._seen, self._world.look(self._app)
+        for name, digests in self._seen.live.items():
+            self._shown.setdefault(name, set()).update(digests)
+        self._observer.check(command, outcome, before, self._seen)
+
+    def _tick(self) -> int:
+        self._now += 1
+        return self._now
+
+    def _proof(self, device: str, at: Target | None, authority: bool, shown: Shown) -> Proof:
+        """None where there is no such secret."""
+        live = self._seen.live
+        holder = self._seen.holder(at)
+        found: dict[Shown, Collection[bytes]] = {
+            Shown.NONE: (),
+            Shown.LIVE: live.get(device, ()),
+            Shown.OF_THE_HOLDER: live.get(holder or "", ()),
+            Shown.OF_ANOTHER: [digest for name, digests in live.items() if name != device for digest in digests],
+            Shown.RETIRED: self._shown.get(device, set()) - live.get(device, frozenset()),
+            Shown.BROUGHT: [digest_of(f"brought {self._now % 4}")],
+            Shown.SHORT: [digest_of("short")],
+        }
+        # The first of several by digest: as good as any, and the same when an example is run again.
+        digest = min(found[shown], default=None)
+        return Proof(authority, digest, digest is not None and shown is not Shown.SHORT)
+
+
+BOUNDED = settings(
+    max_examples=40,
+    stateful_step_count=25,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def test_nothing_is_taken_without_proof_and_nothing_survives_a_change_of_user(world: World) -> None:
+    class Machine(RegistryMachine):
+        def __init__(self) -> None:
+            super().__init__(world)
+
+    run_state_machine_as_test(Machine, settings=BOUNDED)
+
+
+@st.composite
+def _commands(draw: st.DrawFn) -> list[RegistryCommand]:
+    """Commands to an application without a name yet."""
+    commands: list[RegistryCommand] = []
+    fresh = [f"a secret that was issued by command {place}" for place in range(12)]
+    texts = st.sampled_from([*fresh, "a secret that a device brought to Bellhop", "short"])
+    for place in range(draw(st.integers(4, 12))):
+        kind = draw(st.sampled_from([Register, Register, Register, Update, Unregister, UnregisterUser]))
+        device, at, user, now = draw(DEVICES), draw(st.none() | TARGETS), draw(st.none() | USERS), 1_000 + place
+        text = draw(st.none() | texts)
+        proof = Proof(
+            draw(st.booleans()), None if text is None else digest_of(text), text is not None and len(text) >= 32
+        )
+        if kind is Register:
+            commands.append(Register("", device, user, at, draw(FACTS), proof, digest_of(fresh[place]), now))
+        elif kind is Update:
+            commands.append(Update("", device, at, "en", None, None, {"a": "b"}, (), proof, now))
+        elif kind is Unregister:
+            commands.append(Unregister("", device, proof, now))
+        else:
+            commands.append(UnregisterUser("", user or "ann", now))
+    return commands
+
+
+def _compared(answers: list[RegistryAnswer | BellhopError]) -> list[object]:
+    """Answers without the application's name, and with epochs by the order in which they first appear."""
+    order: dict[int, int] = {}
+    found: list[object] = []
+    for answer in answers:
+        if isinstance(answer, BellhopError):
+            found.append((type(answer), answer.metadata))
+        elif answer.device is None:
+            found.append(answer)
+        else:
+            epoch = order.setdefault(answer.device.binding_epoch, len(order))
+            found.append(replace(answer, device=replace(answer.device, app_id="", binding_epoch=epoch)))
+    return found
+
+
+def test_a_group_does_what_its_members_would_do_one_by_one(world: World) -> None:
+    @BOUNDED
+    @given(_commands())
+    def compare(commands: list[RegistryCommand]) -> None:
+        alone, together = world.new_application(), world.new_application()
+        one_by_one = [world.execute(replace(command, app_id=alone)) for command in commands]
+        # Something for the group to find, then the group.
+        found_there = len(commands) // 2
+        answers = [world.execute(replace(command, app_id=together)) for command in commands[:found_there]]
+        answers += world.apply([replace(command, app_id=together) for command in commands[found_there:]])
+        assert _compared(answers) == _compared(one_by_one)
+        expected, found = world.look(alone), world.look(together)
+        assert found.live == expected.live
+        assert _without_names(found) == _without_names(expected)
+
+    compare()
+
+
+def _without_names(seen: Seen) -> dict[str, Device]:
+    return {name: replace(device, app_id="", binding_epoch=0) for name, device in seen.devices.items()}
