@@ -59,6 +59,7 @@ async def test_a_send_from_its_first_event_to_its_last(live: Live, ready: Shop) 
     assert all(event.cursor for event in told_)
 
 
+@pytest.mark.promise("P8")
 async def test_a_repeat_is_the_same_message_and_no_second_push(live: Live, ready: Shop) -> None:
     first = await events(live, ready, send(request_id="r1"))
     second = await events(live, ready, send(request_id="r1", result_filter=event_pb2.RESULT_FILTER_NONE))
@@ -69,6 +70,7 @@ async def test_a_repeat_is_the_same_message_and_no_second_push(live: Live, ready
     assert len(live.provider.chunks) == 1
 
 
+@pytest.mark.promise("P8")
 async def test_a_repeat_is_recognised_before_it_is_validated(live: Live, ready: Shop) -> None:
     """A rule that became stricter since must not turn a repeat into an error."""
     await events(live, ready, send(request_id="r1"))
@@ -77,6 +79,7 @@ async def test_a_repeat_is_recognised_before_it_is_validated(live: Live, ready: 
     assert kinds(await events(live, ready, again)) == ["accepted"]
 
 
+@pytest.mark.promise("P8")
 async def test_another_content_under_the_same_id_is_refused(live: Live, ready: Shop) -> None:
     message_id = (await events(live, ready, send(request_id="r1")))[0].accepted.message_id
     error = await refusal(live.notifier.Send(send("bert", request_id="r1"), metadata=ready.sender))
@@ -84,6 +87,7 @@ async def test_another_content_under_the_same_id_is_refused(live: Live, ready: S
     assert told(error) == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", same)
 
 
+@pytest.mark.promise("P8")
 async def test_duplicates_at_the_same_moment_are_one_message(live: Live, ready: Shop) -> None:
     streams = await asyncio.gather(*(events(live, ready, send(request_id="r1")) for _ in range(20)))
     assert len({stream[0].accepted.message_id for stream in streams}) == 1
@@ -126,6 +130,7 @@ async def test_all_that_is_wrong_is_told_at_once_and_nothing_is_kept(
     assert list(page.messages) == []
 
 
+@pytest.mark.promise("P10")
 async def test_watching_goes_on_after_a_cursor_with_any_filter(live: Live, ready: Shop) -> None:
     everything = await events(live, ready, send("anna", "bert", "nobody"))
     message_id = everything[0].accepted.message_id
@@ -231,6 +236,7 @@ async def test_the_deadline_bounds_the_stream_and_not_the_message(live: Live, re
     assert kinds(await watched(live, ready, message_id="m1"))[-1] == "summary"
 
 
+@pytest.mark.promise("P6")
 async def test_hanging_up_does_not_end_the_message(live: Live, ready: Shop) -> None:
     live.provider.answers.clear()
     call = live.notifier.Send(send("bert", message_id="m1"), metadata=ready.sender)

@@ -69,6 +69,7 @@ async def test_a_device_changes_itself(live: Live, shop: Shop) -> None:
     assert dict(device.attributes) == {"b": "2", "c": "3"}
 
 
+@pytest.mark.promise("P2")
 async def test_a_stranger_cannot_touch_a_known_device(live: Live, shop: Shop) -> None:
     await live.registry.RegisterDevice(login(), metadata=shop.client)
     request = reg.RegisterAnonymousDeviceRequest(device_id="d1", apns={"token": "ff"})

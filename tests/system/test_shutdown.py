@@ -31,6 +31,7 @@ async def slow_message(live: Live, shop: Shop) -> tuple[grpc.aio.UnaryStreamCall
 
 
 @pytest.mark.promise("P10")
+@pytest.mark.promise("P10")
 async def test_streams_end_with_where_to_go_on_and_the_next_server_goes_on(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     async with live_server(settings) as live:
@@ -64,6 +65,7 @@ async def test_health_says_so_before_the_end(live: Live) -> None:
     assert (await anext(watch)).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
+@pytest.mark.promise("P10")
 async def test_a_reader_that_takes_nothing_is_let_go(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, metrics_listen=Address("127.0.0.1", 0))
     limits = Limits(reader_seconds=0.2)
