@@ -147,8 +147,8 @@ async def test_providers_words_and_registrations_do_not_wait_for_each_other(
         calls += [other_store.execute(register(each, "bob" if turn % 2 else "ann", f"t{each}")) for each in order]
         calls.append(store.mark_accepted("shop", [(each, target(f"t{each}").digest) for each in order]))
         calls.append(
-            store.retire_targets("shop", [DeadTarget(each, target(f"t{each}").digest, 1) for each in order[::-1]])
+            store.retire_targets("shop", [DeadTarget(each, target(f"t{each}").digest, 1_000) for each in order[::-1]])
         )
         calls += [store.execute(Unregister("shop", order[0], AUTHORITY, 2_000))]
     await asyncio.gather(*calls)
-    assert {device.state for device in await listed(store)} == {DeviceState.ACTIVE}
+    assert set(ids[1:-1]) <= {device.device_id for device in await listed(store)}
