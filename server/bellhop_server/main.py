@@ -8,7 +8,7 @@ import socket
 import ssl
 import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,18 @@ from bellhop_server.store.sql_store import SqlStore
 MASTER_KEY_FILE = "bellhop.key"
 DEFAULT_LIMITS = Limits()
 
-_DRAIN_SECONDS = 10.0
+# As long as a hand-over may take; what is still under way then is taken up again after the next start.
+_DRAIN_SECONDS = 8.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class StartRefused(Exception):
     """The server cannot start with these settings, here and now. The text says why and holds no secret."""
+
+
+class ServerFailed(Exception):
+    """A part of a server that was running has failed for good. The log says which, and where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Server:
 
 
 def run(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT; what the `serve` command does. Raises StartRefused."""
+    """Serves until SIGTERM or SIGINT; what the `serve` command does. Raises StartRefused, ServerFailed."""
     logs.configure(settings.log_level)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings))
@@ -80,7 +85,7 @@ def run(settings: Settings) -> None:
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then ends streams, finishes what is under way, and returns.
 
-    Raises StartRefused, and whatever a part of the server failed with.
+    Raises StartRefused, ServerFailed.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_log_unhandled)
@@ -92,8 +97,9 @@ async def serve(settings: Settings) -> None:
         await asyncio.wait((stopping, server.failed), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         _log.info("stopping")
-        if server.failed.done():
-            server.failed.result()
+    if server.failed.done():
+        _log.critical("a part of the server has failed", exc_info=server.failed.exception())
+        raise ServerFailed("A part of the server has failed; the log says where.")
     _log.info("stopped")
 
 
@@ -166,8 +172,7 @@ def _keep_running(stack: AsyncExitStack, failed: "asyncio.Future[None]", work: C
 
     async def end() -> None:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait((task,))  # How it ended is told by `ended`.
 
     task.add_done_callback(ended)
     stack.push_async_callback(end)

@@ -36,6 +36,7 @@ class KindProvider:
         self.probe_result = ProbeResult(True, "", 1)
         self.chunks: list[Chunk] = []
         self.forgotten: list[tuple[str, str]] = []
+        self.probed = asyncio.Event()
         self.answers = asyncio.Event()
         self.answers.set()
 
@@ -46,6 +47,8 @@ class KindProvider:
             report(index, Answer(Verdict.ACCEPTED, 200, provider_message_id=delivery.provider_message_id))
 
     async def probe(self, credential: Credential) -> ProbeResult:
+        self.probed.set()
+        await self.answers.wait()
         return self.probe_result
 
     def breakers(self, app_id: str) -> list[Breaker]:

@@ -15,7 +15,7 @@ from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.rpc.admission import Limits
 from bellhop_server.rpc.server import SERVICES
 from bellhop_server.settings import Address
-from tests.system.live_server import Live, Shop, counted, live_server, settings_in, story, told
+from tests.system.live_server import Live, Shop, counted, details, live_server, refusal, settings_in, story, told
 
 
 async def slow_message(live: Live, shop: Shop) -> tuple[grpc.aio.UnaryStreamCall, str, str]:
@@ -49,6 +49,23 @@ async def test_streams_end_with_where_to_go_on_and_the_next_server_goes_on(tmp_p
     assert events[0].accepted.message_id == message_id
     assert events[0].cursor == cursor
     assert events[-1].summary.counts.finished_count == 1
+
+
+async def test_a_call_under_way_is_finished_and_a_new_one_is_turned_away(live: Live) -> None:
+    shop = await live.shop()
+    live.provider.answers.clear()
+    under_way = asyncio.create_task(live.credential(shop))
+    await live.provider.probed.wait()
+    health = aiter(health_pb2_grpc.HealthStub(live.channel).Watch(health_pb2.HealthCheckRequest()))
+    await anext(health)
+    stopping = asyncio.create_task(live.stop())
+    assert (await anext(health)).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    error = await refusal(live.registry.CheckCredential(reg.CheckCredentialRequest(), metadata=shop.client))
+    assert told(error) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE", {"cause": "shutdown"})
+    assert "RetryInfo" in details(error)
+    live.provider.answers.set()
+    await under_way
+    await stopping
 
 
 async def test_health_says_so_before_the_end(live: Live) -> None:

@@ -11,10 +11,10 @@ from bellhop_cli.settings import config_option, load_settings
 @config_option
 def command(config: Path | None) -> None:
     """Serve gRPC until SIGTERM or Ctrl-C. Works without any setting, on this machine alone."""
-    from bellhop_server.main import StartRefused, run
+    from bellhop_server.main import ServerFailed, StartRefused, run
 
     settings = load_settings(config)
     try:
         run(settings)
-    except StartRefused as error:
+    except (StartRefused, ServerFailed) as error:
         raise click.ClickException(str(error)) from error

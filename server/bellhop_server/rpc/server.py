@@ -57,7 +57,7 @@ _OPTIONS = (
     ("grpc.so_reuseport", 0),
 )
 
-_DRAIN_SECONDS = 10.0
+_DRAIN_SECONDS = 5.0
 _STOP_SECONDS = 0.5
 
 _log = structlog.stdlib.get_logger(__name__)
