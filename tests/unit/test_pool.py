@@ -1,26 +1,22 @@
-"""The pool: how many connections when, what is tried again, and that every request ends once."""
+"""The pool: how many connections when, and what is tried again."""
 
 import asyncio
 import contextlib
 import itertools
-import random
 import socket
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 
 from bellhop_server.providers import backlog
-from bellhop_server.providers.backlog import Backlog, Failure
-from bellhop_server.providers.engine import REFUSED_STREAM, FailureKind, Reply
-from bellhop_server.providers.turns import Turns
+from bellhop_server.providers.backlog import Failure
+from bellhop_server.providers.engine import REFUSED_STREAM, FailureKind
 from tests.raw_http2_server import (
     MAX_CONCURRENT,
     Authority,
     Peer,
     RawServer,
-    Request,
     goaway,
     reply,
     reset,
@@ -347,154 +343,3 @@ def test_retiring_all_connections_opens_new_ones(world: World) -> None:
 
         world.run(main)
     assert [len(peer.reader.requests) for peer in server.peers] == [5, 5, 5]
-
-
-class Storm:
-    """A server that goes away, refuses and changes its limit at random, and notes what it has processed."""
-
-    def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._lock = threading.Lock()
-        self.processed: list[bytes] = []
-
-    def __call__(self, peer: Peer) -> None:
-        with self._lock:
-            rng = random.Random(self._random.random())
-        peer.send(settings({MAX_CONCURRENT: rng.choice([1, 10, 1000])}), window_update(0, 1 << 24))
-        budget = rng.randrange(1, 400)
-        done: list[bytes] = []
-        last = 0
-        while budget > 0 and (request := peer.request()) is not None:
-            last = request.stream
-            peer.send(*self._answer(rng, request, done))
-            budget -= 1
-        self._note(done)
-        if budget:
-            return
-        if rng.random() < 0.3:
-            peer.send(goaway(2**31 - 1))
-        peer.send(goaway(last))
-        peer.delivered()
-        if rng.random() < 0.5:
-            peer.wait_end()
-
-    def _answer(self, rng: random.Random, request: Request, done: list[bytes]) -> list[bytes]:
-        chance = rng.random()
-        churn = [settings({MAX_CONCURRENT: rng.choice([1, 2, 50, 1000])})] if rng.random() < 0.02 else []
-        if chance < 0.01:
-            return [*churn, reset(request.stream, REFUSED_STREAM)]
-        done.append(request.headers[b":path"])
-        if chance < 0.1:
-            return [reply(request.stream, 410, body=b'{"reason":"Unregistered"}'), *churn]
-        return [reply(request.stream), *churn]
-
-    def _note(self, done: list[bytes]) -> None:
-        with self._lock:
-            self.processed += done
-
-
-@pytest.mark.parametrize("seed", range(2))
-def test_every_request_is_processed_once_whatever_goes_away(
-    world: World, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is answered was processed once; what is not sent, after many tries, never was; nothing is in doubt."""
-    monkeypatch.setattr(backlog, "_FIRST_PAUSE", 0.001)
-    storm = Storm(seed)
-    total = 2000 if world.engine == "ngh2" else 800
-    ends: list[Reply | Failure] = []
-    with RawServer(world.authority.server_context(), storm) as server:
-
-        async def main() -> None:
-            pool = world.pool(server.port, connections=3, backoff_first=0.001)
-            batches = [RecordingBatch(100, first=first) for first in range(0, total, 100)]
-            for batch in batches:
-                pool.send(batch)
-            for batch in batches:
-                await batch.finished()
-                ends.extend(result for (result,) in batch.results)
-            await pool.aclose()
-
-        world.run(main)
-    answered = {b"/%d" % index for index, end in enumerate(ends) if isinstance(end, Reply)}
-    assert {end.kind for end in ends if isinstance(end, Failure)} <= {FailureKind.NOT_SENT}
-    assert len(answered) > total * 0.9
-    assert len(storm.processed) == len(answered)
-    assert set(storm.processed) == answered
-
-
-class FakeWorker:
-    def __init__(self, work: int, step: int, note: Callable[[int], None]) -> None:
-        self.work = work
-        self._step = step
-        self._note = note
-
-    def step(self, budget: int) -> tuple[int, bool]:
-        spent = min(self._step, self.work)
-        self.work -= spent
-        self._note(spent)
-        return spent, self.work > 0
-
-
-async def test_all_workers_together_share_a_turn() -> None:
-    turns = Turns()
-    spent = [0]
-
-    def note(units: int) -> None:
-        spent[0] += units
-
-    workers = [FakeWorker(1000, 100, note) for _ in range(4)]
-    for worker in workers:
-        turns.want(worker)
-        turns.want(worker)
-    seen = []
-    while any(worker.work for worker in workers):
-        before = spent[0]
-        await asyncio.sleep(0)
-        seen.append(spent[0] - before)
-        # Nobody runs ahead of the others by more than a step.
-        assert max(worker.work for worker in workers) - min(worker.work for worker in workers) <= 100
-    assert max(seen) == 200
-    assert spent[0] == 4000
-
-
-async def test_the_backlog_is_first_come_first_served_and_takes_back() -> None:
-    now = [100.0]
-    wakes: list[int] = []
-    works = Backlog(lambda: now[0], lambda: wakes.append(1))
-    first, second = RecordingBatch(5), RecordingBatch(2)
-    first.deadline, second.deadline = 110.0, 105.0
-    works.add(first)
-    works.add(second)
-    works.add(RecordingBatch(0))
-    assert (len(works), len(wakes)) == (7, 2)
-    work = works.head(now[0])
-    assert work is not None
-    assert work.batch is first
-    assert list(work.take(3)) == [0, 1, 2]
-    works.back(work, [1, 2])
-    assert list(work.take(1)) == [1]
-    assert list(work.take(9)) == [2]
-    assert list(work.take(9)) == [3, 4]
-    now[0] = 106.0
-    assert works.head(now[0]) is None
-    assert second.counts() == {"not_sent": 2}
-    failure = Failure(FailureKind.NOT_SENT, "refused")
-    works.failed(work, 3, failure, None)
-    assert works.head(now[0]) is work
-    works.failed(work, 4, Failure(FailureKind.UNKNOWN, "lost"), None)
-    assert first.counts() == {"unknown": 1}
-    now[0] = 110.0
-    works.failed(work, 2, failure, None)
-    assert first.counts() == {"unknown": 1, "not_sent": 1}
-    assert works.head(now[0]) is None
-    assert first.counts() == {"unknown": 1, "not_sent": 2}
-    assert not works.pending()
-    third = RecordingBatch(3)
-    third.deadline = 200.0
-    works.add(third)
-    works.expire()
-    assert third.counts() == {}
-    third.deadline = 110.0
-    works.expire()
-    assert third.counts() == {"not_sent": 3}
-    works.close("over")
