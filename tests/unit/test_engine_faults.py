@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bellhop_server.providers import engine_ngh2
 from bellhop_server.providers import streams as streams_module
 from bellhop_server.providers.engine import (
     Closed,
@@ -33,7 +34,7 @@ from tests.raw_http2_server import (
     settings,
     window_update,
 )
-from tests.unit.engine_talk import BODY, CANCEL, FIELDS, NOT_SENT, REFUSED_STREAM, UNKNOWN, Talk
+from tests.unit.engine_talk import BODY, CANCEL, FIELDS, NOT_SENT, PERMANENT, REFUSED_STREAM, UNKNOWN, Talk
 
 
 @pytest.fixture(params=["ngh2", "h2"])
@@ -205,6 +206,16 @@ def test_whatever_the_peer_sends(name: str, frames: list[bytes], cuts: list[int]
         talk.feed(piece)
     talk.eof()
     assert sorted(talk.finals()) == numbers
+
+
+def test_what_libnghttp2_itself_gives_up_is_permanent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so with the code of a stream that the peer refused, which would be tried for ever."""
+    monkeypatch.setattr(engine_ngh2, "LARGEST_HEADER_LIST", 10**6)
+    talk = Talk("ngh2", settings())
+    stream = talk.engine.submit([*FIELDS, (b"x", b"y" * 80_000)], BODY)
+    talk.flush()
+    assert talk.finals() == {stream: PERMANENT}
+    assert talk.reader.requests == []
 
 
 def test_an_engine_by_name() -> None:
