@@ -75,6 +75,7 @@ async def test_one_in_a_hundred_is_bad_and_the_limit_drops_each_time(desk: Desk)
     assert refused_streams(desk) == 0
 
 
+@pytest.mark.promise("P9")
 async def test_refused_streams_go_again(desk: Desk) -> None:
     desk.apns.faults.add({"reset_stream": "REFUSED_STREAM"}, {"every": 10}, times=20, name="refused")
 
@@ -82,6 +83,7 @@ async def test_refused_streams_go_again(desk: Desk) -> None:
     assert sum(entry.fault == "refused" for entry in desk.apns.journal.entries) == 20
 
 
+@pytest.mark.promise("P9")
 async def test_a_stream_reset_for_any_other_reason_is_in_doubt(desk: Desk) -> None:
     desk.apns.faults.add({"reset_stream": "INTERNAL_ERROR"}, {"request": 7})
 
@@ -90,6 +92,7 @@ async def test_a_stream_reset_for_any_other_reason_is_in_doubt(desk: Desk) -> No
     assert verdicts(answers) == {ACCEPTED: 49, Verdict.UNKNOWN: 1}
 
 
+@pytest.mark.promise("P9")
 async def test_goaway_that_covers_a_part(desk: Desk) -> None:
     await warmed_up(desk)
     desk.apns.faults.add({"delay": 0.1}, times=49)
@@ -113,6 +116,7 @@ async def test_the_body_of_an_error_comes_in_pieces(desk: Desk) -> None:
     assert verdicts(answers) == {ACCEPTED: 45, Verdict.TOKEN_INVALID: 5}
 
 
+@pytest.mark.promise("P9")
 @pytest.mark.parametrize("engine", ["ngh2", "h2"])
 async def test_no_answer_is_in_doubt_and_holds_up_nobody_else(engine: str) -> None:
     async with apns_desk(engine, limits={"answer": 0.3}) as desk:
@@ -131,6 +135,7 @@ async def test_header_blocks_that_trickle(desk: Desk) -> None:
     assert verdicts(await desk.send(desk.chunk(100))) == {ACCEPTED: 100}
 
 
+@pytest.mark.promise("P9")
 @pytest.mark.parametrize("how", ["reset", "close"])
 async def test_the_connection_ends_without_a_word_once_a_request_was_read(desk: Desk, how: str) -> None:
     await warmed_up(desk)
@@ -143,6 +148,7 @@ async def test_the_connection_ends_without_a_word_once_a_request_was_read(desk: 
     assert verdicts(await desk.send(desk.chunk(10))) == {ACCEPTED: 10}
 
 
+@pytest.mark.promise("P11")
 @pytest.mark.parametrize("age", [86_400.0, -60.0])
 async def test_gone_since_a_time_in_milliseconds(desk: Desk, age: float) -> None:
     (token,) = desk.tokens(1)
@@ -216,6 +222,7 @@ async def test_nobody_answers_the_door(desk: Desk) -> None:
     assert all(answer.reason.startswith("no connection") for answer in told)
 
 
+@pytest.mark.promise("P3")
 async def test_past_its_deadline_nothing_is_sent(desk: Desk) -> None:
     assert verdicts(await desk.send(desk.chunk(10, seconds=0.0))) == {Verdict.NOT_SENT: 10}
     assert desk.apns.journal.total == 0

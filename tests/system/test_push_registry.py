@@ -106,6 +106,7 @@ async def test_logging_out_is_repeatable(live: Live, shop: Shop) -> None:
     )
 
 
+@pytest.mark.promise("P2")
 async def test_a_user_is_logged_out_everywhere(live: Live, shop: Shop) -> None:
     for device_id in ("d1", "d2"):
         await live.registry.RegisterDevice(login(device_id), metadata=shop.client)
@@ -156,6 +157,7 @@ async def test_pages_are_cut_by_size(live: Live, shop: Shop) -> None:
     assert seen == [f"d{number:02}" for number in range(50)]
 
 
+@pytest.mark.promise("P1")
 async def test_applications_do_not_meet(live: Live, shop: Shop) -> None:
     other = await live.shop("other")
     await live.registry.RegisterDevice(login(), metadata=shop.client)

@@ -216,6 +216,7 @@ def test_talk_is_now_or_never() -> None:
     assert (talk["apns-priority"], talk["apns-expiration"]) == ("10", "0")
 
 
+@pytest.mark.promise("P4")
 def test_now_or_never_is_0_and_nothing_else_is() -> None:
     assert headers(override(), now_or_never=True)["apns-expiration"] == "0"
     assert headers(override(), expire_time=0)["apns-expiration"] == "1"

@@ -108,6 +108,7 @@ async def test_a_store_that_is_away_is_told_to_each_and_forgotten() -> None:
     assert (await auth.authenticate(shows("s1"), SENDER)).app_id == "shop"
 
 
+@pytest.mark.promise("P1")
 @pytest.mark.parametrize("admin_token", ["", "x"])
 async def test_an_empty_admin_token_opens_nothing(admin_token: str) -> None:
     auth = authenticating(FakeSecrets(), admin_token=admin_token)
@@ -118,6 +119,7 @@ async def test_an_empty_admin_token_opens_nothing(admin_token: str) -> None:
         await auth.authenticate(Presented(bearer="y"), Access(admin=True))
 
 
+@pytest.mark.promise("P1")
 @pytest.mark.parametrize(("ends", "good"), [(NOW + 1, True), (NOW, False), (NOW - 1, False), (None, True)])
 async def test_a_secret_ends_at_its_end(ends: Micros | None, good: bool) -> None:
     auth = authenticating(FakeSecrets(secret("s1", expire_time=ends)))
