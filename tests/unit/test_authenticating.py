@@ -69,35 +69,6 @@ def authenticating(store: FakeSecrets, clock: FakeClock | None = None, admin_tok
     return Authenticating(store, clock or FakeClock(), admin_token)
 
 
-async def test_look_ups_that_arrive_together_are_one_statement() -> None:
-    store = FakeSecrets(*(secret(f"s{number}") for number in range(50)))
-    store.answers.clear()
-    auth = authenticating(store)
-    calls = [asyncio.create_task(auth.authenticate(shows(f"s{number}"), SENDER)) for number in range(50)]
-    await store.reached.wait()
-    late = [asyncio.create_task(auth.authenticate(shows(f"s{number}"), SENDER)) for number in range(50)]
-    wrong = asyncio.create_task(auth.authenticate(shows("wrong"), SENDER))
-    await asyncio.sleep(0)
-    store.answers.set()
-    callers = await asyncio.gather(*calls, *late)
-    assert {caller.app_id for caller in callers} == {"shop"}
-    assert len(store.asked) == 2
-    with pytest.raises(CredentialsInvalid):
-        await wrong
-
-
-async def test_one_caller_that_goes_away_does_not_take_the_others_along() -> None:
-    store = FakeSecrets(secret("s1"))
-    store.answers.clear()
-    auth = authenticating(store)
-    calls = [asyncio.create_task(auth.authenticate(shows("s1"), SENDER)) for _ in range(3)]
-    await store.reached.wait()
-    calls[0].cancel()
-    await asyncio.sleep(0)
-    store.answers.set()
-    assert [caller.app_id for caller in await asyncio.gather(*calls[1:])] == ["shop", "shop"]
-
-
 async def test_a_store_that_is_away_is_told_to_each_and_forgotten() -> None:
     store = FakeSecrets(secret("s1"))
     store.away = True

@@ -1,6 +1,5 @@
 """Who calls: every credential that comes must verify, and one look-up by digest answers for all of them alike."""
 
-import asyncio
 import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,7 +31,6 @@ NO_PROOF = Proof(authority=False)
 # A device may bring a secret of its own from this length on.
 OWN_SECRET_LENGTH = 32
 
-_LOOK_UP_AT_ONCE = 500
 _NOTE_EVERY = 10.0
 
 
@@ -87,7 +85,6 @@ class Authenticating:
         self._store = store
         self._clock = clock
         self._admin_digest = digest_of(admin_token) if admin_token else b""
-        self._look_ups = _LookUps(store)
         self._noted: dict[str, Micros] = {}
         self._to_note: dict[str, Micros] = {}
 
@@ -101,10 +98,10 @@ class Authenticating:
         claims = [_Claim(kind, digest_of(text)) for kind, text in presented.secrets.items()]
         if presented.bearer:
             claims.append(_Claim(None, digest_of(presented.bearer)))
-        known = await self._look_ups.find([claim.digest for claim in claims]) if claims else {}
+        known = await self._store.find_secrets([claim.digest for claim in claims]) if claims else []
         now = self._clock.now()
         for claim in claims:
-            self._verify(claim, known.get(claim.digest, ()), presented.app_id, now)
+            self._verify(claim, known, presented.app_id, now)
         judged = [claim for claim in claims if not (claim.key is SecretKind.DEVICE and access.judges_device_secret)]
         if presented.bind_grant or any(not claim.verified for claim in judged):
             raise CredentialsInvalid()
@@ -119,7 +116,8 @@ class Authenticating:
         claim.found = [
             secret
             for secret in known
-            if secret.app_id == (app_id or secret.app_id)
+            if secret.digest == claim.digest
+            and secret.app_id == (app_id or secret.app_id)
             and (secret.expire_time is None or secret.expire_time > now)
             and secret.retire_time is None
         ]
@@ -218,39 +216,3 @@ def _caller(presented: Presented, claims: Sequence[_Claim]) -> Caller:
             device_secret_ownable=own is not None and len(own) >= OWN_SECRET_LENGTH,
         ),
     )
-
-
-_Known = dict[bytes, list[KnownSecret]]
-
-
-class _LookUps:
-    """Joins look-ups that arrive together: while one statement runs, the next one gathers."""
-
-    def __init__(self, store: ApplicationStore) -> None:
-        self._store = store
-        self._waiting: list[tuple[list[bytes], asyncio.Future[_Known]]] = []
-        self._task: asyncio.Task[None] | None = None
-
-    async def find(self, digests: list[bytes]) -> _Known:
-        """All that is known of these digests and perhaps of others. Raises what the store raises."""
-        future: asyncio.Future[_Known] = asyncio.get_running_loop().create_future()
-        self._waiting.append((digests, future))
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._work())
-        return await future
-
-    async def _work(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting[:_LOOK_UP_AT_ONCE], self._waiting[_LOOK_UP_AT_ONCE:]
-            try:
-                known: _Known = {}
-                for secret in await self._store.find_secrets(list({each for digests, _ in group for each in digests})):
-                    known.setdefault(secret.digest, []).append(secret)
-            except Exception as error:
-                for _, future in group:
-                    if not future.done():
-                        future.set_exception(error)
-            else:
-                for _, future in group:
-                    if not future.done():
-                        future.set_result(known)
