@@ -60,11 +60,11 @@ def test_the_use_of_the_one_before_leaves_the_fresh_one_alone() -> None:
     assert registry.proves("phone", third)
 
 
-def test_answers_that_were_lost_do_not_lock_out_a_device_that_shows_its_secret() -> None:
+def test_a_device_that_shows_its_secret_keeps_it() -> None:
     registry = Registry()
     secret = registry.login("phone", "ann", "t")
     for _ in range(3):
-        registry.login("phone", "ann", secret=secret)
+        assert not registry.register("phone", "ann", secret=secret).secret_issued
         assert registry.proves("phone", secret)
 
 

@@ -101,7 +101,7 @@ class RegisterDeviceRequest(_message.Message):
     time_zone: _builtins.str
     """IANA time zone name, `[A-Za-z0-9._+/-]{1,64}`; it is not looked up. Empty: unknown."""
     app_version: _builtins.str
-    """The app's own version text, up to 64 characters. Empty: unknown."""
+    """The app's own version text, up to 64 characters, no control characters. Empty: unknown."""
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
         """An Apple device."""
@@ -211,7 +211,7 @@ class RegisterAnonymousDeviceRequest(_message.Message):
     time_zone: _builtins.str
     """IANA time zone name, `[A-Za-z0-9._+/-]{1,64}`; it is not looked up. Empty: unknown."""
     app_version: _builtins.str
-    """The app's own version text, up to 64 characters. Empty: unknown."""
+    """The app's own version text, up to 64 characters, no control characters. Empty: unknown."""
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
         """An Apple device."""
@@ -409,7 +409,9 @@ class UpdateDeviceRequest(_message.Message):
     forgotten.
     """
     app_version: _builtins.str
-    """A new version text, up to 64 characters. Absent: the stored one stays. Present and empty: it is forgotten."""
+    """A new version text, up to 64 characters, no control characters. Absent: the stored one stays. Present and empty: it
+    is forgotten.
+    """
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
         """An Apple device."""

@@ -21,8 +21,8 @@ creates the device or changes its user: there any text that is long enough becom
 ever was one of that device's. (Somebody with an old backup of the phone would know it, and could redirect the next
 person's notifications.) In that case, and whenever none came, a fresh secret is issued.
 
-**How long a device secret lives.** Authority issues a fresh one with every registration, unless the caller brought its
-own. For the same user the one before works until the fresh one is first used, so that a lost answer locks nobody out. A
+**How long a device secret lives.** Authority issues a fresh one with every registration, unless the caller brought the
+one that the device has or shall have. For the same user the one before works until the fresh one is first used, so that a lost answer locks nobody out. A
 change of user, and the end of the device, retire all of them; only a device that unbinds itself with its secret keeps
 that one. A retired secret proves nothing. One that went with its device still gets UnregisterDevice, for 90 days and
 while there is no such device, the answer that there is nothing to do.
@@ -216,7 +216,7 @@ def _secret_rule(command: Register, before: Device | None, picture: Picture, pro
     if before is not None and (not proof.authority or before.user_id == command.user_id):
         if not keyring.live(presented):
             raise CredentialsInvalid
-        return _SecretRule.ISSUE if proof.authority else _SecretRule.KEEP
+        return _SecretRule.KEEP
     if presented in keyring:
         return _SecretRule.ISSUE
     if not proves_holder and not proof.device_secret_ownable:
@@ -231,7 +231,7 @@ def _apply_secret_rule(rule: _SecretRule, command: Register, starts_over: bool, 
         if starts_over:
             keyring.start_over(command.fresh_secret, command.now)
         else:
-            keyring.issue(command.fresh_secret, presented, command.now)
+            keyring.issue(command.fresh_secret, command.now)
         return
     assert presented is not None
     if rule is _SecretRule.ADOPT:

@@ -75,7 +75,7 @@ def _texts(
 ) -> None:
     found.pattern("locale", request.locale, LOCALE, "a BCP 47 language tag of up to 64 characters")
     found.pattern("time_zone", request.time_zone, TIME_ZONE, "a time zone name: [A-Za-z0-9._+/-]{1,64}")
-    found.text("app_version", request.app_version, 64)
+    found.text("app_version", request.app_version, 64, controls=False)
 
 
 def _update_device(found: Findings, request: reg.UpdateDeviceRequest) -> None:
