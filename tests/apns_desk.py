@@ -122,6 +122,20 @@ class Desk:
             else:
                 assert there == 0, answer
 
+    def provider_tokens(self) -> list[str]:
+        """Those that APNs was shown, in the order of their first use."""
+        return list(dict.fromkeys(entry.headers["authorization"] for entry in self.apns.journal.entries))
+
+    def reasons(self) -> set[str]:
+        """Why APNs refused whatever it refused."""
+        return {entry.reason for entry in self.apns.journal.entries if entry.reason}
+
+    async def open_connections(self, count: int) -> None:
+        """Waits until APNs has so many."""
+        async with asyncio.timeout(10):
+            while len(self.apns.connections.open) != count:  # noqa: ASYNC110 - the simulator tells nobody of it
+                await asyncio.sleep(0.001)
+
     def credential(self, **changes: Any) -> Credential:
         """As it is stored, with `changes` to what is secret."""
         return Credential("shop", "apns", Platform.APNS, 1, 0, replace(self.secret, **changes))

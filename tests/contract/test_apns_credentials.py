@@ -1,4 +1,4 @@
-"""Keys, provider tokens and breakers, with both engines, against the rules of a simulated APNs."""
+"""Keys, topics, breakers and what is closed when, with both engines, against the rules of a simulated APNs."""
 
 import asyncio
 import logging
@@ -26,108 +26,6 @@ async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
         yield desk
 
 
-def provider_tokens(desk: Desk) -> list[str]:
-    """Those that APNs was shown, in the order of their first use."""
-    return list(dict.fromkeys(entry.headers["authorization"] for entry in desk.apns.journal.entries))
-
-
-def reasons(desk: Desk) -> set[str]:
-    return {entry.reason for entry in desk.apns.journal.entries if entry.reason}
-
-
-async def test_one_token_for_all_connections(desk: Desk) -> None:
-    await desk.send(desk.chunk())
-    desk.apns.goaway()
-    await desk.send(desk.chunk(10))
-
-    assert len(desk.apns.connections) == 2
-    assert len(provider_tokens(desk)) == 1
-
-
-async def test_the_token_is_renewed_in_time_and_no_connection_sees_two_in_twenty_minutes(desk: Desk) -> None:
-    for _ in range(12):
-        assert verdicts(await desk.send(desk.chunk(3))) == {ACCEPTED: 3}
-        desk.clock.advance(13 * MINUTES)
-        desk.apns.goaway()
-        assert verdicts(await desk.send(desk.chunk(3))) == {ACCEPTED: 3}
-        desk.clock.advance(2 * MINUTES)
-
-    assert reasons(desk) == set()
-    assert len(provider_tokens(desk)) == 5  # Three hours, and each lasts for three quarters of one.
-
-
-async def test_a_connection_that_is_old_enough_survives_the_renewal(desk: Desk) -> None:
-    await desk.send(desk.chunk())
-    desk.clock.advance(41 * MINUTES)
-    await desk.send(desk.chunk())
-
-    assert len(provider_tokens(desk)) == 2
-    assert len(desk.apns.connections) == 1
-
-
-async def test_the_token_expires_in_use(desk: Desk) -> None:
-    desk.apns.faults.add({"status": 403, "reason": "ExpiredProviderToken"}, {"request": 20})
-
-    assert verdicts(await desk.send(desk.chunk(100))) == {ACCEPTED: 100}
-    assert verdicts(await desk.send(desk.chunk(5))) == {ACCEPTED: 5}
-    assert {entry.connection for entry in list(desk.apns.journal.entries)[-5:]} == {2}
-    assert len(provider_tokens(desk)) == 1  # It was too young to be replaced.
-    assert desk.provider.breakers("shop") == []
-
-
-async def test_a_token_that_expires_in_use_is_replaced_when_it_is_old_enough(desk: Desk) -> None:
-    await desk.send(desk.chunk())
-    desk.clock.advance(25 * MINUTES)
-    desk.apns.faults.add({"status": 403, "reason": "ExpiredProviderToken"}, times=1)
-
-    assert verdicts(await desk.send(desk.chunk(3))) == {ACCEPTED: 3}
-    assert len(provider_tokens(desk)) == 2
-
-
-async def test_our_clock_is_two_hours_late(desk: Desk) -> None:
-    desk.clock.skew = -7200.0
-
-    answers = await desk.send(desk.chunk(50))
-
-    # Nothing is lost by it: it goes when the clock is right.
-    assert verdicts(answers) == {Verdict.THROTTLED_SENDER: 50}
-    assert reasons(desk) == {"ExpiredProviderToken"}
-    assert desk.apns.journal.total == 2
-    assert [breaker.reason for breaker in desk.provider.breakers("shop")] == ["ExpiredProviderToken"]
-
-    desk.clock.skew = 0.0
-    desk.clock.advance(5 * MINUTES)
-    assert verdicts(await desk.send(desk.chunk(5))) == {ACCEPTED: 5}
-    assert desk.provider.breakers("shop") == []
-
-
-async def test_our_clock_is_two_hours_early(desk: Desk) -> None:
-    desk.clock.skew = 7200.0
-    assert verdicts(await desk.send(desk.chunk(50))) == {REFUSED: 50}
-    assert reasons(desk) == {"InvalidProviderToken"}
-
-    desk.clock.skew = 0.0
-    desk.clock.advance(5 * MINUTES)
-    assert verdicts(await desk.send(desk.chunk(5))) == {ACCEPTED: 5}
-
-
-async def test_a_clock_that_is_set_right_at_work(desk: Desk) -> None:
-    for skew in (0.0, 7200.0, 0.0, -7200.0, 0.0):
-        desk.clock.skew = skew
-        await desk.send(desk.chunk())
-        if skew:
-            desk.clock.advance(5 * MINUTES)
-    assert verdicts(await desk.send(desk.chunk(5))) == {ACCEPTED: 5}
-
-
-async def test_a_token_refused_once_is_tried_on_a_new_connection(desk: Desk) -> None:
-    desk.apns.faults.add({"status": 403, "reason": "InvalidProviderToken"}, times=1)
-
-    assert verdicts(await desk.send(desk.chunk(20))) == {ACCEPTED: 20}
-    assert [entry.connection for entry in desk.apns.journal.entries][:2] == [1, 2]
-    assert desk.provider.breakers("shop") == []
-
-
 async def test_a_revoked_key_stops_everything_and_is_asked_for_now_and_then(desk: Desk) -> None:
     await desk.send(desk.chunk())
     desk.apns.key.revoked = True
@@ -146,13 +44,17 @@ async def test_a_revoked_key_stops_everything_and_is_asked_for_now_and_then(desk
     assert (desk.apns.journal.total, len(desk.apns.connections)) == (seen, connections)
 
     desk.clock.advance(5 * MINUTES)
-    both = await asyncio.gather(desk.send(desk.chunk(50)), desk.send(desk.chunk(50)))
-    assert [verdicts(answers) for answers in both] == [{REFUSED: 50}, {REFUSED: 50}]
+    assert verdicts(await desk.send(desk.chunk(50))) == {REFUSED: 50}
     assert desk.apns.journal.total == seen + 1
 
     desk.clock.advance(5 * MINUTES)
     desk.apns.key.revoked = False
-    assert verdicts(await desk.send(desk.chunk(50))) == {ACCEPTED: 50}
+    desk.apns.faults.add({"delay": 0.1}, times=1)
+    probing = asyncio.create_task(desk.send(desk.chunk(50)))
+    await desk.apns.journal.wait_for(seen + 2)
+    assert verdicts(await desk.send(desk.chunk(50))) == {REFUSED: 50}  # One at a time may probe.
+    assert not probing.done()
+    assert verdicts(await probing) == {ACCEPTED: 50}
     assert desk.provider.breakers("shop") == []
 
 
@@ -182,6 +84,23 @@ async def test_a_refused_topic_stops_that_topic_alone(desk: Desk) -> None:
     assert [breaker.reason for breaker in desk.provider.breakers("shop")] == ["TopicDisallowed"]
 
 
+async def test_a_refused_topic_leaves_what_goes_beside_it(desk: Desk) -> None:
+    desk.apns.faults.add({"status": 400, "reason": "TopicDisallowed"}, {"push_type": "voip"})
+    call = Notification(title="Anna", apns=ApnsOverride(push_type=ApnsPushType.VOIP))
+
+    calls, others = await asyncio.gather(desk.send(desk.chunk(50, notification=call)), desk.send(desk.chunk(50)))
+
+    assert (verdicts(calls), verdicts(others)) == ({Verdict.CONFIG_ERROR: 50}, {ACCEPTED: 50})
+
+
+async def test_what_waits_for_a_refused_topic_waits_for_no_other_connection(desk: Desk) -> None:
+    desk.apns.faults.add({"status": 400, "reason": "TopicDisallowed", "goaway": {}})
+
+    assert verdicts(await desk.send(desk.chunk(50))) == {Verdict.CONFIG_ERROR: 50}
+    await desk.open_connections(0)
+    assert len(desk.apns.connections) == 1
+
+
 async def test_a_key_of_one_environment_stops_the_other_alone(desk: Desk) -> None:
     desk.apns.key.environments = {"production"}
     targets = [
@@ -206,16 +125,42 @@ async def test_forgetting_a_credential_closes_its_breaker_and_its_connections(de
 
     assert desk.provider.breakers("shop") == []
     assert verdicts(await desk.send(desk.chunk(5, credential_version=2))) == {ACCEPTED: 5}
-    assert len(provider_tokens(desk)) == 1
+    assert len(desk.provider_tokens()) == 1
+
+
+async def test_forgetting_closes_connections_and_gives_back_what_waits(desk: Desk) -> None:
+    desk.apns.faults.add({"delay": 0.1}, times=1)
+    sending = asyncio.create_task(desk.send(desk.chunk(20)))
+    await desk.apns.journal.wait_for(1)
+
+    desk.provider.forget("shop", "apns")
+
+    assert [answer.verdict for answer in await sending] == [ACCEPTED] + [Verdict.NOT_SENT] * 19
+    await desk.open_connections(0)
+
+
+async def test_forgetting_replaces_connections_that_another_application_uses(desk: Desk) -> None:
+    await desk.send(desk.chunk())
+    await desk.send(desk.chunk(app_id="bakery"))
+    assert len(desk.apns.connections) == 1
+
+    desk.provider.forget("shop", "apns")
+
+    assert verdicts(await desk.send(desk.chunk(5, app_id="bakery"))) == {ACCEPTED: 5}
+    await desk.open_connections(1)
+    assert len(desk.apns.connections) == 2
 
 
 async def test_a_newer_version_is_news_although_nobody_told(desk: Desk) -> None:
+    other = desk.apns.keys.add([TOPIC])
+    newer = replace(desk.secret, key_id=other.key_id, team_id=other.team_id, p8=other.p8)
     desk.apns.key.revoked = True
     await desk.send(desk.chunk())
-    desk.apns.key.revoked = False
 
-    assert verdicts(await desk.send(desk.chunk(5, credential_version=2))) == {ACCEPTED: 5}
+    assert verdicts(await desk.send(desk.chunk(5, credential=newer, credential_version=2))) == {ACCEPTED: 5}
     assert verdicts(await desk.send(desk.chunk(5))) == {Verdict.NOT_SENT: 5}  # Read before it was replaced.
+    assert desk.provider.breakers("shop") == []
+    await desk.open_connections(1)
 
 
 async def test_a_new_bundle_id_gets_connections_that_know_it(desk: Desk) -> None:
@@ -227,7 +172,22 @@ async def test_a_new_bundle_id_gets_connections_that_know_it(desk: Desk) -> None
 
     assert verdicts(await desk.send(chunk)) == {ACCEPTED: 5}
     assert verdicts(await desk.send(desk.chunk(5))) == {ACCEPTED: 5}
+    assert desk.reasons() == set()
     assert len(desk.apns.connections) == 2
+
+
+@pytest.mark.parametrize("engine", ["ngh2", "h2"])
+async def test_a_new_bundle_id_ends_no_connection_that_is_yet_to_be_used(engine: str) -> None:
+    # A connection that ends before it was any use is followed by another only after a long pause.
+    async with apns_desk(engine, limits={"backoff_first": 60.0, "backoff_most": 60.0}) as desk:
+        other = replace(desk.secret, topics=("com.example.other",))
+
+        both = await asyncio.gather(
+            desk.send(desk.chunk(5, seconds=2.0)),
+            desk.send(desk.chunk(5, seconds=2.0, app_id="bakery", credential=other)),
+        )
+
+        assert [verdicts(answers) for answers in both] == [{ACCEPTED: 5}] * 2
 
 
 async def test_a_wrong_key_text_under_the_same_id_can_be_mended(desk: Desk) -> None:
@@ -243,29 +203,6 @@ async def test_a_key_that_cannot_be_read_is_refused_without_a_question(desk: Des
 
     assert verdicts(await desk.send(desk.chunk(3, credential=broken))) == {REFUSED: 3}
     assert len(desk.apns.connections) == 0
-
-
-async def test_a_token_too_many_and_none_before_it_pauses_the_sender(desk: Desk) -> None:
-    desk.apns.faults.add({"status": 429, "reason": "TooManyProviderTokenUpdates"})
-
-    assert verdicts(await desk.send(desk.chunk(50))) == {Verdict.THROTTLED_SENDER: 50}
-    assert desk.apns.journal.total < 50
-    assert [breaker.reason for breaker in desk.provider.breakers("shop")] == ["TooManyProviderTokenUpdates"]
-
-
-async def test_a_token_too_many_leads_back_to_the_one_before(desk: Desk) -> None:
-    await desk.send(desk.chunk())
-    desk.clock.advance(41 * MINUTES)
-    desk.apns.faults.add({"status": 429, "reason": "TooManyProviderTokenUpdates"}, times=1)
-
-    first = await desk.send(desk.chunk())
-    then = await desk.send(desk.chunk(5))
-
-    assert verdicts(first) == {Verdict.THROTTLED_SENDER: 1}
-    assert verdicts(then) == {ACCEPTED: 5}
-    entries = list(desk.apns.journal.entries)
-    assert entries[0].headers["authorization"] == entries[-1].headers["authorization"]
-    assert len(provider_tokens(desk)) == 2
 
 
 async def test_what_nobody_waits_for_any_more_is_not_sent_later(desk: Desk) -> None:
@@ -305,7 +242,7 @@ async def test_no_secret_is_logged_or_told(desk: Desk, caplog: pytest.LogCapture
 
     said = caplog.text + repr(answers) + "".join(repr(vars(record)) for record in caplog.records)
     assert "no … by …" in said
-    shown = provider_tokens(desk)[0].removeprefix("bearer ")
+    shown = desk.provider_tokens()[0].removeprefix("bearer ")
     for secret in (token, jwt, shown, shown.rpartition(".")[2], desk.secret.p8.splitlines()[1]):
         assert secret not in said
 

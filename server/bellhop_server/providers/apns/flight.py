@@ -155,8 +155,6 @@ class Flight:
     def _send_again(self) -> None:
         indices, self._again = self._again, []
         self._line.pool.send(_Again(self, indices))
-        if self._instead is not None:
-            self._line.pool.expire()
 
     def _stop(self, answer: Answer) -> None:
         """Opens the breaker, and gives back everything that waits for what it covers."""
