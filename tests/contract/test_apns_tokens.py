@@ -89,6 +89,8 @@ async def test_our_clock_is_two_hours_late(desk: Desk) -> None:
     assert desk.reasons() == {"ExpiredProviderToken"}
     assert desk.apns.journal.total == 2
     assert [breaker.reason for breaker in desk.provider.breakers("shop")] == ["ExpiredProviderToken"]
+    assert verdicts(await desk.send(desk.chunk(5, topic="com.example.other"))) == {Verdict.THROTTLED_SENDER: 5}
+    assert desk.apns.journal.total == 2
 
     desk.clock.skew = 0.0
     desk.clock.advance(5 * MINUTES)

@@ -159,7 +159,7 @@ class Flight:
     def _stop(self, answer: Answer) -> None:
         """Opens the breaker, and gives back everything that waits for what it covers."""
         leg = self.leg
-        scope = EVERY_TOPIC if answer.verdict is Verdict.CREDENTIALS_INVALID else leg.topic
+        scope = leg.topic if answer.verdict is Verdict.CONFIG_ERROR else EVERY_TOPIC
         refusal = Answer(answer.verdict, reason=answer.reason)
         if leg.account.breakers.trip(leg.environment, scope, refusal):
             self._log_once("APNs refused a credential; it is left alone for a while", answer)
