@@ -3,13 +3,17 @@
 `ApnsSimulator` speaks Apple's provider API over TLS and HTTP/2, refuses what Apple refuses, plays scripted faults and
 keeps a journal of what it saw. `Simulation` starts all simulators at once, as `bellhop simulate` does. The package
 uses nothing else of Bellhop.
+
+Inside, `http2` moves requests and answers and `faults` spoils them, whoever the provider is; `apns` knows what Apple
+says.
 """
 
-from bellhop_simulators.apns import ApnsSimulator
-from bellhop_simulators.apns_keys import ApnsKey
-from bellhop_simulators.apns_world import ConcurrencyPolicy
+from bellhop_simulators.apns.concurrency import ConcurrencyPolicy
+from bellhop_simulators.apns.keys import ApnsKey
+from bellhop_simulators.apns.simulator import ApnsSimulator
 from bellhop_simulators.clock import Clock, ManualClock, SystemClock
-from bellhop_simulators.faults import Fault, Faults, FaultScriptError
+from bellhop_simulators.faults.keys import FaultScriptError
+from bellhop_simulators.faults.script import Fault, Faults
 from bellhop_simulators.journal import Entry, Journal
 from bellhop_simulators.simulation import Simulation, SimulationOptions, run, simulate
 

@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bellhop_simulators.header_blocks import Header
+from bellhop_simulators.http2.header_blocks import Header
 
 
 @dataclass(eq=False, slots=True)

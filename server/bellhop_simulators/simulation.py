@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from bellhop_simulators.apns import DEFAULT_TOPICS, ApnsSimulator
+from bellhop_simulators.apns.simulator import DEFAULT_TOPICS, ApnsSimulator
 from bellhop_simulators.authority import Authority
 from bellhop_simulators.clock import Clock
 from bellhop_simulators.journal import Journal

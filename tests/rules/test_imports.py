@@ -24,6 +24,11 @@ PLANTED = [
     ),
     ("clients/python/bellhop_client/retry.py", "bellhop_server.domain", "the client knows only the contract"),
     ("server/bellhop_simulators/journal.py", "bellhop_server.domain", "the simulators stand alone"),
+    (
+        "server/bellhop_simulators/http2/frames.py",
+        "bellhop_simulators.apns.rules",
+        "a simulated provider stands on what any of them shares",
+    ),
     ("server/bellhop_server/settings.py", "bellhop_cli", "nothing imports the command line"),
 ]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bellhop_simulators import ApnsSimulator, Entry
-from bellhop_simulators.fault_actions import Goaway, Then
-from bellhop_simulators.fault_conditions import Facts, When
+from bellhop_simulators.faults.actions import Goaway, Then
+from bellhop_simulators.faults.conditions import Facts, When
 
 PAGE = (Path(__file__).parents[2] / "docs" / "simulators.md").read_text()
 SCRIPTS = re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)

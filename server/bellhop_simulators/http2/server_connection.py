@@ -6,24 +6,22 @@ included.
 """
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
 from typing import cast
 
-from bellhop_simulators import frames
-from bellhop_simulators.flow import SendQueue, WindowOverflowError
-from bellhop_simulators.frame_reader import ConnectionFailure, Frame, FrameReader
-from bellhop_simulators.frames import ErrorCode
-from bellhop_simulators.header_blocks import MAX_LIST_SIZE, NO_TABLE, TABLE_SIZE, Header, encode
-from bellhop_simulators.http2_handler import Enforcement, Handler
-from bellhop_simulators.open_stream import OpenStream
-from bellhop_simulators.outlet import Outlet
-from bellhop_simulators.receive_window import FIRST_CREDIT, ReceiveWindow
-from bellhop_simulators.requests import Request, malformation
-from bellhop_simulators.stream_limit import StreamLimit
+from bellhop_simulators.http2 import frames
+from bellhop_simulators.http2.errors import ConnectionFailure, ErrorCode
+from bellhop_simulators.http2.frame_reader import Frame, FrameReader
+from bellhop_simulators.http2.handler import Enforcement, Handler
+from bellhop_simulators.http2.header_blocks import MAX_LIST_SIZE, TABLE_SIZE, Header, HeaderEncoder
+from bellhop_simulators.http2.open_stream import OpenStream
+from bellhop_simulators.http2.outlet import Outlet
+from bellhop_simulators.http2.receive_window import FIRST_CREDIT, ReceiveWindow
+from bellhop_simulators.http2.request import Request, malformation
+from bellhop_simulators.http2.send_queue import SendQueue
+from bellhop_simulators.http2.stream_limit import StreamLimit
 
 
-class Http2Connection(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """One connection. Every method may be called at any time; those about a stream that is gone do nothing."""
 
     def __init__(self, handler: Handler, limit: int, enforcement: Enforcement) -> None:
@@ -37,7 +35,7 @@ class Http2Connection(asyncio.Protocol):
         self._closing_when_idle = False
         self._reader = FrameReader()
         self._sender = SendQueue()
-        self._table_update_owed = False
+        self._encoder = HeaderEncoder()
         self._window = ReceiveWindow()
         self._reading = False
         self._greeted = False
@@ -67,10 +65,7 @@ class Http2Connection(asyncio.Protocol):
         if stream is None or stream.answered:
             return
         stream.answered = True
-        block = encode(status, headers)
-        if self._table_update_owed:
-            self._table_update_owed = False
-            block = NO_TABLE + block
+        block = self._encoder.encode(status, headers)
         frame = frames.header_frames(stream_id, block, end_stream=not body)
         if trickle > 0:
             self._outlet.trickle(frame, trickle)
@@ -248,9 +243,9 @@ class Http2Connection(asyncio.Protocol):
             raise ConnectionFailure(ErrorCode.FRAME_SIZE_ERROR, "settings of the wrong size")
         for key, value in frames.settings_in(frame.payload):
             if key == frames.INITIAL_WINDOW_SIZE:
-                self._change_window(self._sender.set_initial, value)
-            elif key == frames.HEADER_TABLE_SIZE and value < TABLE_SIZE:
-                self._table_update_owed = True
+                self._sender.set_initial(value)
+            elif key == frames.HEADER_TABLE_SIZE:
+                self._encoder.resize(value)
         self._outlet.put(frames.frame(frames.SETTINGS, frames.ACK, 0))
         self._pump()
 
@@ -259,14 +254,8 @@ class Http2Connection(asyncio.Protocol):
         if increment == 0 or frame.stream_id > self.highest:
             raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "window update of nothing")
         if frame.stream_id == 0 or frame.stream_id in self._streams:
-            self._change_window(partial(self._sender.widen, frame.stream_id), increment)
+            self._sender.widen(frame.stream_id, increment)
             self._pump()
-
-    def _change_window(self, change: Callable[[int], None], value: int) -> None:
-        try:
-            change(value)
-        except WindowOverflowError as error:
-            raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, str(error)) from error
 
     def _end(self, stream: OpenStream) -> None:
         stream.end()

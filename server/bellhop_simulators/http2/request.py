@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from bellhop_simulators.header_blocks import Header
+from bellhop_simulators.http2.header_blocks import Header
 
 _NAME = re.compile(r":?[!#$%&'*+\-.^_`|~0-9a-z]+")
 _FORBIDDEN_IN_VALUE = re.compile(r"[\x00\r\n]")

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bellhop_simulators.apns_rules import ACCEPTED, STATUS_OF_REASON, Verdict, refusal
+from bellhop_simulators.apns.rules import ACCEPTED, STATUS_OF_REASON, Verdict, refusal
 from bellhop_simulators.clock import Clock
 
 STORED_FOR = 30 * 86_400.0

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from bellhop_simulators.fault_keys import FaultScriptError, check_keys, checked, is_count, is_flag, is_seconds, is_text
-from bellhop_simulators.frames import MAX_STREAM_ID, ErrorCode
+from bellhop_simulators.faults.keys import FaultScriptError, checked, is_count, is_flag, is_seconds, is_text
+from bellhop_simulators.http2.errors import ErrorCode
+from bellhop_simulators.http2.frames import MAX_STREAM_ID
 
 LastStream = Literal["this", "before", "all"] | int
 
@@ -32,7 +33,7 @@ class Goaway:
 
 @dataclass(frozen=True, slots=True)
 class Then:
-    """See the module `faults`; None or the neutral value: as without the fault."""
+    """See the module `script`; None or the neutral value: as without the fault."""
 
     status: int | None = None
     reason: str | None = None
@@ -115,10 +116,9 @@ def parse_then(raw: Any, place: str) -> Then:
     Raises:
         FaultScriptError: nothing in it, an unknown key or a value of the wrong kind.
     """
-    check_keys(raw, _KINDS, place)
-    if not raw:
-        raise FaultScriptError(f"{place}: says nothing to do")
     values = checked(raw, _KINDS, place)
+    if not values:
+        raise FaultScriptError(f"{place}: says nothing to do")
     summary = " ".join(f"{key}={value}" for key, value in values.items() if not isinstance(value, dict | str)) or next(
         iter(values)
     )

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bellhop_simulators.fault_actions import Goaway, Then
-from bellhop_simulators.frames import MAX_FRAME_SIZE
-from bellhop_simulators.header_blocks import Header
-from bellhop_simulators.http2_server import Http2Connection
+from bellhop_simulators.faults.actions import Goaway, Then
+from bellhop_simulators.http2.frames import MAX_FRAME_SIZE
+from bellhop_simulators.http2.header_blocks import Header
+from bellhop_simulators.http2.server_connection import ServerConnection
 
 GRACE = 0.1
 """Seconds between a graceful GOAWAY and the one that names the last stream."""
@@ -34,7 +34,7 @@ def silence(then: Then, stream_id: int) -> str:
 
 
 def play(
-    connection: Http2Connection,
+    connection: ServerConnection,
     stream_id: int,
     answer: Answer,
     then: Then,
@@ -71,7 +71,7 @@ def play(
         finish()
 
 
-def send_goaway(connection: Http2Connection, goaway: Goaway, last_stream_id: int, debug: bytes) -> None:
+def send_goaway(connection: ServerConnection, goaway: Goaway, last_stream_id: int, debug: bytes) -> None:
     """Send a GOAWAY and, if it says so, see to the end of the connection."""
     connection.goaway(last_stream_id, goaway.code, debug)
     if goaway.then == "linger":

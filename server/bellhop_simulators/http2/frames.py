@@ -1,7 +1,5 @@
 """Frames of HTTP/2 (RFC 9113 section 6): the numbers, and how the server's are written."""
 
-from enum import IntEnum
-
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 HEADER_SIZE = 9
 MAX_FRAME_SIZE = 16_384
@@ -17,25 +15,6 @@ PRIORITISED = 0x20
 
 HEADER_TABLE_SIZE, ENABLE_PUSH, MAX_CONCURRENT_STREAMS, INITIAL_WINDOW_SIZE = 1, 2, 3, 4
 MAX_FRAME_SIZE_SETTING, MAX_HEADER_LIST_SIZE = 5, 6
-
-
-class ErrorCode(IntEnum):
-    """Error codes of RST_STREAM and GOAWAY (RFC 9113 section 7)."""
-
-    NO_ERROR = 0
-    PROTOCOL_ERROR = 1
-    INTERNAL_ERROR = 2
-    FLOW_CONTROL_ERROR = 3
-    SETTINGS_TIMEOUT = 4
-    STREAM_CLOSED = 5
-    FRAME_SIZE_ERROR = 6
-    REFUSED_STREAM = 7
-    CANCEL = 8
-    COMPRESSION_ERROR = 9
-    CONNECT_ERROR = 10
-    ENHANCE_YOUR_CALM = 11
-    INADEQUATE_SECURITY = 12
-    HTTP_1_1_REQUIRED = 13
 
 
 def frame(kind: int, flags: int, stream_id: int, payload: bytes = b"") -> bytes:

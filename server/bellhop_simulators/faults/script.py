@@ -44,11 +44,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bellhop_simulators.fault_actions import Then, parse_then
-from bellhop_simulators.fault_conditions import Facts, When, parse_when
-from bellhop_simulators.fault_keys import FaultScriptError, check_keys, is_count, is_text
-
-__all__ = ["Facts", "Fault", "FaultScriptError", "Faults", "Then", "When"]
+from bellhop_simulators.faults.actions import Then, parse_then
+from bellhop_simulators.faults.conditions import Facts, When, parse_when
+from bellhop_simulators.faults.keys import FaultScriptError, check_keys, is_count, is_text
 
 
 @dataclass(eq=False)

@@ -1,24 +1,22 @@
 """One environment of a simulated APNs: takes requests from its connections, judges them, answers, keeps the record."""
 
 import asyncio
-import json
 import ssl
 import uuid
-from email.utils import formatdate
 from functools import partial
 
-from bellhop_simulators import apns_rules as rules
-from bellhop_simulators.apns_rules import ACCEPTED, Verdict, refusal
-from bellhop_simulators.apns_world import ApnsWorld
-from bellhop_simulators.connections import ConnectionRecord
-from bellhop_simulators.fault_actions import Goaway, Then
-from bellhop_simulators.faults import Facts
-from bellhop_simulators.header_blocks import Header
-from bellhop_simulators.http2_handler import TurnedAway
-from bellhop_simulators.http2_server import Http2Connection
+from bellhop_simulators.apns import rules
+from bellhop_simulators.apns.answers import answer, goaway_debug, scripted
+from bellhop_simulators.apns.connections import ConnectionRecord
+from bellhop_simulators.apns.rules import ACCEPTED, Verdict, refusal
+from bellhop_simulators.apns.world import ApnsWorld
+from bellhop_simulators.faults.actions import Then
+from bellhop_simulators.faults.conditions import Facts
+from bellhop_simulators.faults.playback import play, silence
+from bellhop_simulators.http2.handler import TurnedAway
+from bellhop_simulators.http2.request import Request
+from bellhop_simulators.http2.server_connection import ServerConnection
 from bellhop_simulators.journal import Entry
-from bellhop_simulators.playback import Answer, play, silence
-from bellhop_simulators.requests import Request
 
 _GENUINE = Then()
 _TLS_SHUTDOWN_TIMEOUT = 1.0
@@ -31,7 +29,7 @@ class ApnsEndpoint:
         self.port = 0
         self._environment = environment
         self._world = world
-        self._open: dict[Http2Connection, ConnectionRecord] = {}
+        self._open: dict[ServerConnection, ConnectionRecord] = {}
         self._server: asyncio.Server | None = None
         self._idle = asyncio.Event()
 
@@ -56,17 +54,17 @@ class ApnsEndpoint:
                 self._idle.clear()
                 await self._idle.wait()
 
-    def _connection(self) -> Http2Connection:
+    def _connection(self) -> ServerConnection:
         policy = self._world.concurrency
-        return Http2Connection(self, policy.first, policy.enforcement)
+        return ServerConnection(self, policy.first, policy.enforcement)
 
     # What a connection tells
 
-    def opened(self, connection: Http2Connection) -> None:
+    def opened(self, connection: ServerConnection) -> None:
         """Number it and keep its record."""
         self._open[connection] = self._world.connections.add(self._environment, self._world.clock.now(), connection)
 
-    def closed(self, connection: Http2Connection) -> None:
+    def closed(self, connection: ServerConnection) -> None:
         """Close its record."""
         self._open.pop(connection).closed = self._world.clock.now()
         if not self._open:
@@ -76,13 +74,14 @@ class ApnsEndpoint:
         """Let the journal be written before the answers."""
         self._world.journal.flush()
 
-    def turned_away(self, connection: Http2Connection, request: Request, why: TurnedAway) -> None:
+    def turned_away(self, connection: ServerConnection, request: Request, why: TurnedAway) -> None:
         """Record it."""
         self._record(self._open[connection], request, "", accepted=False, status=None, reason=why, fault="")
 
-    def received(self, connection: Http2Connection, request: Request) -> None:
+    def received(self, connection: ServerConnection, request: Request) -> None:
         """Judge and answer."""
         world, record = self._world, self._open[connection]
+        now = world.clock.now()
         record.requests += 1
         headers = dict(request.headers)
         repeated = len(headers) != len(request.headers)
@@ -107,20 +106,20 @@ class ApnsEndpoint:
         if accepted:
             world.devices.deliver(token, app, apns_id, headers.get("apns-expiration"), request.body)
         if then.status is not None:
-            verdict = self._scripted(then, then.status)
+            verdict = scripted(then, then.status, now)
         silent = silence(then, request.stream_id)
         status, reason = (None, silent) if silent else (verdict.status, verdict.reason)
         self._record(record, request, apns_id, accepted=accepted, status=status, reason=reason, fault=name)
-        answer = self._answer(verdict, apns_id, then)
-        answered = partial(self._answered, record, verdict.status)
-        if then is _GENUINE:
-            connection.respond(request.stream_id, answer.status, answer.headers, answer.body)
-            answered()
-            return
         if then.max_concurrent_streams is not None:
             self._script_limit(record, then.max_concurrent_streams, then.restore_after)
-        debug = goaway_debug(then.goaway, self._world.clock.now()) if then.goaway else b""
-        play(connection, request.stream_id, answer, then, answered, debug)
+        play(
+            connection,
+            request.stream_id,
+            answer(verdict, self._environment, apns_id, then, now),
+            then,
+            partial(self._answered, record, verdict.status),
+            goaway_debug(then.goaway, now) if then.goaway else b"",
+        )
 
     # Inside
 
@@ -146,37 +145,6 @@ class ApnsEndpoint:
             reason = "InvalidProviderToken"
         reason = reason or rules.judge_payload(request, headers.get("apns-push-type"))
         return refusal(reason) if reason else ACCEPTED
-
-    def _scripted(self, then: Then, status: int) -> Verdict:
-        reason = rules.USUAL_REASON.get(status, "") if then.reason is None else then.reason
-        timestamp = then.timestamp
-        if timestamp is None and (then.age is not None or status == 410):
-            timestamp = int((self._world.clock.now() - (then.age or 0)) * 1000)
-        return Verdict(status, reason, timestamp)
-
-    def _answer(self, verdict: Verdict, apns_id: str, then: Then) -> Answer:
-        headers: list[Header] = [("apns-id", apns_id)]
-        body = b""
-        if verdict.status == 200:
-            if self._environment == "sandbox":
-                headers.append(("apns-unique-id", str(uuid.uuid4())))
-        else:
-            error: dict[str, object] = {"reason": verdict.reason}
-            if verdict.timestamp is not None:
-                error["timestamp"] = verdict.timestamp
-            body = json.dumps(error).encode()
-        if then is not _GENUINE:
-            if then.retry_after is not None:
-                headers.append(("retry-after", str(then.retry_after)))
-            if then.retry_after_date is not None:
-                date = formatdate(self._world.clock.now() + then.retry_after_date, usegmt=True)
-                headers.append(("retry-after", date))
-            headers += ((name.lower(), value) for name, value in then.headers.items())
-            if then.body is not None:
-                body = then.body.encode()
-            if then.body_size is not None:
-                body = b"x" * then.body_size
-        return Answer(verdict.status, headers, body)
 
     def _answered(self, record: ConnectionRecord, status: int) -> None:
         if status in (200, 400, 403):
@@ -228,10 +196,3 @@ class ApnsEndpoint:
                 fault=fault,
             )
         )
-
-
-def goaway_debug(goaway: Goaway, now: float) -> bytes:
-    """Debug data as Apple sends it: JSON with the reason and a time in milliseconds; or what the script gives."""
-    if goaway.debug or not goaway.reason:
-        return goaway.debug.encode()
-    return json.dumps({"reason": goaway.reason, "timestamp": int(now * 1000)}).encode()

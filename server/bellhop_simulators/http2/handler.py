@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from bellhop_simulators.requests import Request
+from bellhop_simulators.http2.request import Request
 
 if TYPE_CHECKING:  # It imports this module.
-    from bellhop_simulators.http2_server import Http2Connection
+    from bellhop_simulators.http2.server_connection import ServerConnection
 
 Enforcement = Literal["refuse", "goaway"]
 """What becomes of a stream above the limit: RST_STREAM(REFUSED_STREAM), or GOAWAY of the connection with code 7."""
@@ -16,17 +16,17 @@ TurnedAway = Literal["REFUSED_STREAM", "GOAWAY", "MALFORMED"]
 class Handler(Protocol):
     """What a connection tells its simulator. `received` answers, now or later, by calling the connection."""
 
-    def opened(self, connection: "Http2Connection") -> None:
+    def opened(self, connection: "ServerConnection") -> None:
         """The client has been greeted."""
 
-    def received(self, connection: "Http2Connection", request: Request) -> None:
+    def received(self, connection: "ServerConnection", request: Request) -> None:
         """A whole request came."""
 
-    def turned_away(self, connection: "Http2Connection", request: Request, why: TurnedAway) -> None:
+    def turned_away(self, connection: "ServerConnection", request: Request, why: TurnedAway) -> None:
         """A stream was not taken; its body was not read."""
 
     def before_writing(self) -> None:
         """Answers are about to leave."""
 
-    def closed(self, connection: "Http2Connection") -> None:
+    def closed(self, connection: "ServerConnection") -> None:
         """The transport is gone."""

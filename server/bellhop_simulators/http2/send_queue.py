@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 
-from bellhop_simulators import frames
+from bellhop_simulators.http2 import frames
+from bellhop_simulators.http2.errors import ConnectionFailure, ErrorCode
 
 _MAX_WINDOW = 2**31 - 1
-
-
-class WindowOverflowError(ValueError):
-    """A window grew beyond 2^31 - 1."""
 
 
 @dataclass(slots=True)
@@ -40,7 +37,7 @@ class SendQueue:
         """Take a WINDOW_UPDATE; stream 0 is the connection.
 
         Raises:
-            WindowOverflowError: see there.
+            ConnectionFailure: FLOW_CONTROL_ERROR; the window grew beyond 2^31 - 1.
         """
         if stream_id == 0:
             self._connection += increment
@@ -49,12 +46,16 @@ class SendQueue:
             self._gained[stream_id] = self._gained.get(stream_id, 0) + increment
             grown = self._initial + self._gained[stream_id]
         if grown > _MAX_WINDOW:
-            raise WindowOverflowError("window above 2^31 - 1")
+            raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "window above 2^31 - 1")
 
     def set_initial(self, window: int) -> None:
-        """Take SETTINGS_INITIAL_WINDOW_SIZE; it counts for streams that are open too."""
+        """Take SETTINGS_INITIAL_WINDOW_SIZE; it counts for streams that are open too.
+
+        Raises:
+            ConnectionFailure: FLOW_CONTROL_ERROR; it is above 2^31 - 1.
+        """
         if window > _MAX_WINDOW:
-            raise WindowOverflowError("initial window above 2^31 - 1")
+            raise ConnectionFailure(ErrorCode.FLOW_CONTROL_ERROR, "initial window above 2^31 - 1")
         self._initial = window
 
     def take(self) -> tuple[list[bytes], list[int]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import floor
 from typing import Any
 
-from bellhop_simulators.fault_keys import checked, is_count, is_seconds, is_text
+from bellhop_simulators.faults.keys import checked, is_count, is_seconds, is_text
 
 
 @dataclass(frozen=True, slots=True)

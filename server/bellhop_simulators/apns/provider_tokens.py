@@ -10,7 +10,7 @@ from typing import Any
 import jwt
 from jwt.types import Options
 
-from bellhop_simulators.apns_keys import ApnsKey, ApnsKeys
+from bellhop_simulators.apns.keys import ApnsKey, ApnsKeys
 from bellhop_simulators.clock import Clock
 
 MAX_AGE = 3600.0

@@ -6,22 +6,14 @@ Header lists come out whole, padding is taken off, sizes are checked.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bellhop_simulators import frames
-from bellhop_simulators.frames import ErrorCode
-from bellhop_simulators.header_blocks import Header, HeaderBlockError, HeaderDecoder
+from bellhop_simulators.http2 import frames
+from bellhop_simulators.http2.errors import ConnectionFailure, ErrorCode
+from bellhop_simulators.http2.header_blocks import Header, HeaderDecoder
 
 _MAX_BLOCK = 32_768
 _FIXED_SIZES = {frames.RST_STREAM: 4, frames.PING: 8, frames.WINDOW_UPDATE: 4, frames.PRIORITY: 5}
 _ON_STREAM = frozenset({frames.DATA, frames.HEADERS, frames.PRIORITY, frames.RST_STREAM, frames.CONTINUATION})
 _ON_CONNECTION = frozenset({frames.SETTINGS, frames.PING, frames.GOAWAY})
-
-
-class ConnectionFailure(Exception):
-    """The peer broke the protocol: the connection ends with GOAWAY(`code`)."""
-
-    def __init__(self, code: ErrorCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
 
 
 @dataclass(slots=True)
@@ -93,7 +85,7 @@ class FrameReader:
             if not frame.flags & frames.END_HEADERS:
                 self._block = frame
                 return None
-            self._decode(frame)
+            frame.headers = self._decoder.decode(frame.payload)
         return frame
 
     def _continue(self, block: Frame, frame: Frame) -> Frame | None:
@@ -105,14 +97,8 @@ class FrameReader:
         if not frame.flags & frames.END_HEADERS:
             return None
         self._block = None
-        self._decode(block)
+        block.headers = self._decoder.decode(block.payload)
         return block
-
-    def _decode(self, frame: Frame) -> None:
-        try:
-            frame.headers = self._decoder.decode(frame.payload)
-        except HeaderBlockError as error:
-            raise ConnectionFailure(ErrorCode.COMPRESSION_ERROR, str(error)) from error
 
 
 def _strip(frame: Frame) -> None:

@@ -5,7 +5,7 @@
         apns.faults.add({"status": 503}, {"every": 10})
         entries = await apns.journal.wait_for(3, status=200)
 
-It refuses what Apple refuses (`apns_rules`, `provider_tokens`) and keeps Apple's limits (`ConcurrencyPolicy`): one
+It refuses what Apple refuses (`rules`, `provider_tokens`) and keeps Apple's limits (`ConcurrencyPolicy`): one
 stream at a time until a request was authenticated, then a thousand; one again after a 400 or 403, until the next 200.
 Not simulated: broadcast channels (404 BadPath) and client certificates.
 """
@@ -17,18 +17,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bellhop_simulators.apns_devices import ApnsDevices
-from bellhop_simulators.apns_endpoint import ApnsEndpoint, goaway_debug
-from bellhop_simulators.apns_keys import ApnsKey, ApnsKeys
-from bellhop_simulators.apns_world import ApnsWorld, ConcurrencyPolicy
+from bellhop_simulators.apns.answers import goaway_debug
+from bellhop_simulators.apns.concurrency import ConcurrencyPolicy
+from bellhop_simulators.apns.connections import Connections
+from bellhop_simulators.apns.devices import ApnsDevices
+from bellhop_simulators.apns.endpoint import ApnsEndpoint
+from bellhop_simulators.apns.keys import ApnsKey, ApnsKeys
+from bellhop_simulators.apns.world import ApnsWorld
 from bellhop_simulators.authority import Authority
 from bellhop_simulators.clock import Clock, SystemClock
-from bellhop_simulators.connections import Connections
-from bellhop_simulators.fault_actions import Goaway
-from bellhop_simulators.faults import Faults
-from bellhop_simulators.frames import MAX_STREAM_ID
+from bellhop_simulators.faults.actions import Goaway
+from bellhop_simulators.faults.playback import send_goaway
+from bellhop_simulators.faults.script import Faults
+from bellhop_simulators.http2.frames import MAX_STREAM_ID
 from bellhop_simulators.journal import Journal
-from bellhop_simulators.playback import send_goaway
 
 DEFAULT_TOPICS = ("com.example.app",)
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from bellhop_simulators.http2_server import Http2Connection
-from bellhop_simulators.provider_tokens import Session
+from bellhop_simulators.apns.provider_tokens import Session
+from bellhop_simulators.http2.server_connection import ServerConnection
 
 
 @dataclass(eq=False, slots=True)
@@ -13,7 +13,7 @@ class ConnectionRecord:
     number: int
     environment: str
     opened: float
-    wire: Http2Connection
+    wire: ServerConnection
     closed: float | None = None
     requests: int = 0
     session: Session = field(default_factory=Session)
@@ -32,7 +32,7 @@ class Connections:
     def __len__(self) -> int:
         return len(self.records)
 
-    def add(self, environment: str, opened: float, wire: Http2Connection) -> ConnectionRecord:
+    def add(self, environment: str, opened: float, wire: ServerConnection) -> ConnectionRecord:
         """Number a new connection."""
         record = ConnectionRecord(len(self.records) + 1, environment, opened, wire)
         self.records.append(record)

@@ -1,7 +1,7 @@
 """How much a client may send on a connection before it is told to go on (RFC 9113 section 5.2)."""
 
-from bellhop_simulators.frame_reader import ConnectionFailure
-from bellhop_simulators.frames import DEFAULT_WINDOW, ErrorCode
+from bellhop_simulators.http2.errors import ConnectionFailure, ErrorCode
+from bellhop_simulators.http2.frames import DEFAULT_WINDOW
 
 _SIZE = 1 << 20
 FIRST_CREDIT = _SIZE - DEFAULT_WINDOW

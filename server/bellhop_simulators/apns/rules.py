@@ -10,8 +10,8 @@ not have is InvalidProviderToken, a body that is no JSON object is BadRequestPay
 import re
 from dataclasses import dataclass
 
+from bellhop_simulators.http2.request import Request
 from bellhop_simulators.journal import decode_json
-from bellhop_simulators.requests import Request
 
 STATUS_OF_REASON = {
     "BadCollapseId": 400,
@@ -39,18 +39,6 @@ STATUS_OF_REASON = {
     "PayloadTooLarge": 413,
     "TooManyProviderTokenUpdates": 429,
 }
-USUAL_REASON = {
-    400: "BadDeviceToken",
-    403: "InvalidProviderToken",
-    404: "BadPath",
-    405: "MethodNotAllowed",
-    410: "Unregistered",
-    413: "PayloadTooLarge",
-    429: "TooManyRequests",
-    500: "InternalServerError",
-    503: "ServiceUnavailable",
-}
-"""The reason that a fault answers with when it gives a status alone."""
 
 SUFFIXES = {
     "alert": "",
@@ -103,9 +91,9 @@ def bundle_id(topic: str) -> str:
     return topic
 
 
-def is_uuid(text: str | None) -> bool:
+def is_uuid(text: str) -> bool:
     """Whether `text` is a UUID in its usual form, 8-4-4-4-12."""
-    return text is not None and _UUID.fullmatch(text) is not None
+    return _UUID.fullmatch(text) is not None
 
 
 def device_token(path: str) -> str:
