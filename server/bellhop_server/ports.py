@@ -5,7 +5,6 @@ Every method of a store may raise `ServiceUnavailable` (nothing was written) and
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -19,19 +18,20 @@ from bellhop_server.domain.application import (
     ProbeResult,
     Secret,
 )
-from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Item, NewBatch, Recorded
+from bellhop_server.domain.batch import BatchReport, ClaimedBatch, NewBatch, Recorded
 from bellhop_server.domain.delivery import Answer, Chunk
-from bellhop_server.domain.device import Device, DeviceState, Platform
+from bellhop_server.domain.device import DeadTarget, Device, Platform
 from bellhop_server.domain.message import (
+    Accepted,
     Audience,
     Message,
     MessageCounts,
     MessageState,
-    Outcome,
     Result,
-    ResultFilter,
     Send,
 )
+from bellhop_server.domain.planning import AudiencePage, Planning
+from bellhop_server.domain.query import DeviceQuery, ResultQuery
 from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
 
 
@@ -134,11 +134,11 @@ class DeviceStore(Protocol):
         """Raises DeviceNotFound."""
         ...
 
-    async def list_devices(self, query: "DeviceQuery", after: str, limit: int) -> list[Device]:
+    async def list_devices(self, query: DeviceQuery, after: str, limit: int) -> list[Device]:
         """By device id (code point order), those greater than `after`."""
         ...
 
-    async def count_devices(self, query: "DeviceQuery") -> int:
+    async def count_devices(self, query: DeviceQuery) -> int:
         """How many; a scan."""
         ...
 
@@ -146,58 +146,13 @@ class DeviceStore(Protocol):
         """As they are now: a statement of its own, on the primary, outside any open transaction."""
         ...
 
-    async def retire_targets(self, app_id: str, dead: Sequence["DeadTarget"]) -> int:
+    async def retire_targets(self, app_id: str, dead: Sequence[DeadTarget]) -> int:
         """Marks devices DEAD that still have that very target presented at that very time; returns how many."""
         ...
 
     async def mark_accepted(self, app_id: str, taken: Sequence[tuple[str, bytes]]) -> None:
         """Notes that a provider has accepted these (device id, target digest) before."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceQuery:
-    """Filters of a list, joined by "and". `anonymous` None: both. Empty tuples: no filter."""
-
-    app_id: str
-    user_id: str = ""
-    platforms: tuple[Platform, ...] = ()
-    states: tuple[DeviceState, ...] = (DeviceState.ACTIVE,)
-    anonymous: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DeadTarget:
-    """A target that a provider declared dead, as it was when it was handed over."""
-
-    device_id: str
-    target_digest: bytes
-    target_time: Micros
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A message, and whether it had been accepted before under the same request id."""
-
-    message: Message
-    replayed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AudiencePage:
-    """Some devices of an audience. `missing` are named ids that have nothing to send to. `after` None: the end."""
-
-    items: list[Item]
-    missing: list[Result]
-    after: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Planning:
-    """A message whose audience is not wholly resolved; `after` is where to go on ("" at the start)."""
-
-    message: Message
-    after: str
 
 
 class MessageStore(Protocol):
@@ -239,7 +194,7 @@ class MessageStore(Protocol):
         """The latest first; `before` is (accept_time, ref) of the last one of the page before."""
         ...
 
-    async def list_results(self, query: "ResultQuery", after_seq: int, limit: int) -> list[tuple[int, Result]]:
+    async def list_results(self, query: ResultQuery, after_seq: int, limit: int) -> list[tuple[int, Result]]:
         """(seq, result) in the order in which they were written, those beyond `after_seq`."""
         ...
 
@@ -300,18 +255,6 @@ class MessageStore(Protocol):
         """Deletes what retention has ended: payloads after 7 days, results and messages after 30, request ids after 31,
         counted from a message's last result. At most about `limit` rows; returns how many."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class ResultQuery:
-    """Filters of a message's results, joined by "and". Empty: no filter."""
-
-    ref: int
-    result_filter: ResultFilter = ResultFilter.ALL
-    outcomes: tuple[Outcome, ...] = ()
-    platforms: tuple[Platform, ...] = ()
-    device_id: str = ""
-    user_id: str = ""
 
 
 class Store(ApplicationStore, DeviceStore, MessageStore, Protocol):

@@ -9,7 +9,8 @@ from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Item, NewBatc
 from bellhop_server.domain.device import DeviceState, Platform, user_key
 from bellhop_server.domain.message import Audience, AudienceKind, Message, Outcome, Result, Send, SendOptions
 from bellhop_server.domain.notification import Notification, Priority
-from bellhop_server.ports import AudiencePage, ResultQuery
+from bellhop_server.domain.planning import AudiencePage
+from bellhop_server.domain.query import ResultQuery
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.database import Database
 from bellhop_server.store.sql_store import SqlStore

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from bellhop_server.domain.application import Application, Policy, digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, DeviceState, Platform, Target
+from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.domain.registration import Proof, Register, RegistryAnswer, RegistryCommand, Update
-from bellhop_server.ports import DeviceQuery
 from bellhop_server.store.registry import SqlDevices
 from bellhop_server.store.sql_store import SqlStore
 

@@ -11,7 +11,8 @@ from bellhop_server.domain.device import Platform
 from bellhop_server.domain.errors import ConcurrentChange
 from bellhop_server.domain.message import MessageCounts, MessageState
 from bellhop_server.domain.notification import Priority
-from bellhop_server.ports import AudiencePage, ResultQuery
+from bellhop_server.domain.planning import AudiencePage
+from bellhop_server.domain.query import ResultQuery
 from bellhop_server.store.batch_rows import pack, unpack
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import LEASE, NOW, accepted, claimed, items, missing, planned, result

@@ -19,7 +19,7 @@ from bellhop_server.domain.message import (
     SendOptions,
 )
 from bellhop_server.domain.notification import ApnsOverride, ApnsPushType, Notification, Priority
-from bellhop_server.ports import AudiencePage
+from bellhop_server.domain.planning import AudiencePage
 from bellhop_server.store.message_body import decode, encode
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import APP, NOW, accepted, claimed, completed, items, missing, planned, result, send

@@ -8,8 +8,8 @@ import pytest
 from bellhop_server.domain.application import SecretKind, digest_of
 from bellhop_server.domain.device import ApnsEnvironment, Device, DeviceFacts, DeviceState, Platform, Target
 from bellhop_server.domain.errors import CredentialsInvalid, DeviceNotFound, DeviceProofRequired, TargetRequired
+from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.domain.registration import Proof, Register, RegistryAnswer, Unregister, UnregisterUser
-from bellhop_server.ports import DeviceQuery
 from bellhop_server.store.database import Database
 from bellhop_server.store.registry_group import apply_group
 from bellhop_server.store.sql_store import SqlStore

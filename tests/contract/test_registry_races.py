@@ -7,9 +7,8 @@ from collections.abc import Awaitable
 import pytest
 
 from bellhop_server.domain.application import digest_of
-from bellhop_server.domain.device import DeviceState
+from bellhop_server.domain.device import DeadTarget, DeviceState
 from bellhop_server.domain.registration import RegistryCommand, Unregister, UnregisterUser
-from bellhop_server.ports import DeadTarget
 from bellhop_server.store.registry import SqlDevices
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.registry_commands import (

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import func, select
 
 from bellhop_server.domain import registry
-from bellhop_server.domain.device import DeviceState, Platform
+from bellhop_server.domain.device import DeadTarget, DeviceState, Platform
 from bellhop_server.domain.errors import DeviceNotFound, QuotaExceeded
+from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.domain.registration import Unregister
-from bellhop_server.ports import DeadTarget, DeviceQuery
 from bellhop_server.store.database import Database
 from bellhop_server.store.sql_store import SqlStore
 from bellhop_server.store.tables import devices

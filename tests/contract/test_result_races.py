@@ -7,7 +7,7 @@ import pytest
 
 from bellhop_server.domain.batch import ClaimedBatch, Recorded
 from bellhop_server.domain.message import MessageState, Outcome
-from bellhop_server.ports import ResultQuery
+from bellhop_server.domain.query import ResultQuery
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import NOW, accepted, claimed, planned, report, result, results_of
 

@@ -8,7 +8,8 @@ from bellhop_server.domain.batch import ClaimedBatch, NewBatch, Recorded
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.message import Message, MessageCounts, MessageState, Outcome, Result, ResultFilter
 from bellhop_server.domain.notification import Priority
-from bellhop_server.ports import AudiencePage, ResultQuery
+from bellhop_server.domain.planning import AudiencePage
+from bellhop_server.domain.query import ResultQuery
 from bellhop_server.store.database import Database
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.backstage import Backstage

@@ -13,7 +13,7 @@ from bellhop_server.domain.message import (
     MessageState,
 )
 from bellhop_server.domain.notification import Notification
-from bellhop_server.ports import ResultQuery
+from bellhop_server.domain.query import ResultQuery
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.backstage import Backstage
 from tests.contract.messaging import APP, NOW, accepted, claimed, completed, planned, result, send

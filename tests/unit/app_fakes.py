@@ -7,11 +7,10 @@ from bellhop_server.domain import DAY, SECOND, Micros
 from bellhop_server.domain.application import ApnsCredential, Credential, ProbeResult
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Item, Recorded
 from bellhop_server.domain.delivery import Answer, Chunk, Verdict
-from bellhop_server.domain.device import Device, DeviceFacts, DeviceState, Platform, Target
+from bellhop_server.domain.device import DeadTarget, Device, DeviceFacts, DeviceState, Platform, Target
 from bellhop_server.domain.errors import ServiceUnavailable
 from bellhop_server.domain.message import Audience, AudienceKind, Message, MessageState, Result, SendOptions
 from bellhop_server.domain.notification import Notification
-from bellhop_server.ports import DeadTarget
 
 NOW: Micros = 1_800_000_000 * SECOND
 

@@ -5,10 +5,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from bellhop_server.domain.delivery import Answer, Verdict
-from bellhop_server.domain.device import Device, Platform
+from bellhop_server.domain.device import DeadTarget, Device, Platform
 from bellhop_server.domain.errors import BellhopError
 from bellhop_server.domain.guard import DeletionGuard
-from bellhop_server.ports import DeadTarget, Store
+from bellhop_server.ports import Store
 
 _log = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ import logging
 
 from bellhop_server.domain.batch import BATCH_SIZE, NewBatch
 from bellhop_server.domain.errors import ConcurrentChange, MessageNotFound, Unavailable
-from bellhop_server.ports import Clock, Planning, Queue, Store, Work
+from bellhop_server.domain.planning import Planning
+from bellhop_server.ports import Clock, Queue, Store, Work
 
 PAGE = 2 * BATCH_SIZE
 AT_ONCE = 16

@@ -8,8 +8,9 @@ from uuid import uuid4
 from bellhop_server.domain.application import digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Target
 from bellhop_server.domain.errors import InvalidRequest, Violation
+from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.domain.registration import Proof, Register, Unregister, UnregisterUser, Update
-from bellhop_server.ports import Clock, DeviceQuery, Store
+from bellhop_server.ports import Clock, Store
 
 
 @dataclass(frozen=True, slots=True)

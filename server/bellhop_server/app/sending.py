@@ -5,8 +5,8 @@ from uuid import uuid4
 
 from bellhop_server.domain.errors import RequestIdReused
 from bellhop_server.domain.fingerprint import fingerprint
-from bellhop_server.domain.message import MessageCounts, Send
-from bellhop_server.ports import Accepted, Clock, Queue, Store, Work
+from bellhop_server.domain.message import Accepted, MessageCounts, Send
+from bellhop_server.ports import Clock, Queue, Store, Work
 
 PAGE = 1000
 

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 from bellhop_server.domain.errors import MessageNotFound, StreamInterrupted, Unavailable
 from bellhop_server.domain.event import AcceptedEvent, Event, ProgressEvent, ResultsEvent, SummaryEvent
 from bellhop_server.domain.message import Message, MessageCounts, MessageState, Outcome, Result, ResultFilter
-from bellhop_server.ports import Clock, Queue, ResultQuery, Store, Subscription
+from bellhop_server.domain.query import ResultQuery
+from bellhop_server.ports import Clock, Queue, Store, Subscription
 
 PAGE = 200
 # Readers are promised a sign of life at least every 15 seconds; a reader that hides results sees the numbers move.

@@ -82,6 +82,15 @@ class Device:
     target_accepted: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class DeadTarget:
+    """A target that a provider declared dead, as it was when it was handed over."""
+
+    device_id: str
+    target_digest: bytes
+    target_time: Micros
+
+
 def user_key(user_id: str) -> bytes:
     """SHA-256 of a user id: what is indexed, since user ids are long and of any alphabet."""
     return hashlib.sha256(user_id.encode()).digest()

@@ -22,10 +22,10 @@ ever was one of that device's. (Somebody with an old backup of the phone would k
 person's notifications.) In that case, and whenever none came, a fresh secret is issued.
 
 **How long a device secret lives.** Authority issues a fresh one with every registration, unless the caller brought the
-one that the device has or shall have. For the same user the one before works until the fresh one is first used, so that a lost answer locks nobody out. A
-change of user, and the end of the device, retire all of them; only a device that unbinds itself with its secret keeps
-that one. A retired secret proves nothing. One that went with its device still gets UnregisterDevice, for 90 days and
-while there is no such device, the answer that there is nothing to do.
+one that the device has or shall have. For the same user the one before works until the fresh one is first used, so that
+a lost answer locks nobody out. A change of user, and the end of the device, retire all of them; only a device that
+unbinds itself with its secret keeps that one. A retired secret proves nothing. One that went with its device still gets
+UnregisterDevice, for 90 days and while there is no such device, the answer that there is nothing to do.
 
 **Limits**, checked where one more would be made: devices of a user, UNVERIFIED devices of an application, attributes of
 a device.

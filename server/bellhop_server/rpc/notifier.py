@@ -11,7 +11,8 @@ from bellhop_server.app.watching import Watching
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.event import Event
 from bellhop_server.domain.message import Message, MessageState, Outcome
-from bellhop_server.ports import MessageStore, ResultQuery
+from bellhop_server.domain.query import ResultQuery
+from bellhop_server.ports import MessageStore
 from bellhop_server.rpc import mapping, mapping_message
 from bellhop_server.rpc.calls import CURRENT, caller
 from bellhop_server.rpc.cursors import cursor_of, seq_of

@@ -23,7 +23,7 @@ def unseal(token: str, belongs_to: bytes) -> bytes | None:
     except (binascii.Error, ValueError):
         return None
     value = raw[_CHECKSUM_BYTES:]
-    return value if raw[:_CHECKSUM_BYTES] == _checksum(value, belongs_to) else None
+    return value if token == seal(value, belongs_to) else None
 
 
 def _checksum(value: bytes, belongs_to: bytes) -> bytes:

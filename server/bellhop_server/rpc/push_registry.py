@@ -9,7 +9,7 @@ from bellhop_server.app.registering import Registering
 from bellhop_server.domain.application import SecretKind
 from bellhop_server.domain.device import DeviceState, Platform
 from bellhop_server.domain.errors import CredentialsInvalid
-from bellhop_server.ports import DeviceQuery
+from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.rpc import mapping
 from bellhop_server.rpc.calls import caller
 from bellhop_server.rpc.pages import Paging, Position

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from bellhop_server.domain.batch import Item
 from bellhop_server.domain.device import DeviceState, Platform, user_key
 from bellhop_server.domain.message import Audience, AudienceKind, Outcome, Result
-from bellhop_server.ports import AudiencePage
+from bellhop_server.domain.planning import AudiencePage
 from bellhop_server.store.database import Database, Dialect
 
 # Users whose devices one statement reads, and the sizes into which SQLite's list of them is padded, so that few

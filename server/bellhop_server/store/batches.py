@@ -25,7 +25,7 @@ from bellhop_server.domain.batch import ClaimedBatch, NewBatch, Recorded
 from bellhop_server.domain.errors import ConcurrentChange
 from bellhop_server.domain.message import MessageState
 from bellhop_server.domain.notification import Priority
-from bellhop_server.ports import AudiencePage
+from bellhop_server.domain.planning import AudiencePage
 from bellhop_server.store.batch_rows import insert_batches, unpack
 from bellhop_server.store.database import Database
 from bellhop_server.store.results import forget_requests_later, insert_results

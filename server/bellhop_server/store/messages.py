@@ -9,6 +9,7 @@ from bellhop_server.domain import Micros
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.errors import MessageNotFound
 from bellhop_server.domain.message import (
+    Accepted,
     Audience,
     AudienceKind,
     Message,
@@ -20,7 +21,7 @@ from bellhop_server.domain.message import (
     SendOptions,
 )
 from bellhop_server.domain.notification import Notification, Priority
-from bellhop_server.ports import Accepted, Planning
+from bellhop_server.domain.planning import Planning
 from bellhop_server.store.acceptance import Acceptance, Accepting, accept_all
 from bellhop_server.store.database import Database
 from bellhop_server.store.group_writer import GroupWriter

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select
 
-from bellhop_server.domain.device import Device, user_key
+from bellhop_server.domain.device import DeadTarget, Device, user_key
 from bellhop_server.domain.errors import DeviceNotFound
+from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
-from bellhop_server.ports import DeadTarget, DeviceQuery
 from bellhop_server.store import device_rows
 from bellhop_server.store.database import Database
 from bellhop_server.store.group_writer import GroupWriter

@@ -12,7 +12,7 @@ from bellhop_server.domain import DAY, Micros
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Recorded
 from bellhop_server.domain.device import user_key
 from bellhop_server.domain.message import MessageState, Outcome, Result, ResultFilter
-from bellhop_server.ports import ResultQuery
+from bellhop_server.domain.query import ResultQuery
 from bellhop_server.store.batch_rows import insert_batches
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.database import Database

@@ -1,0 +1,29 @@
+"""What can be asked of lists. Filters are joined by "and"."""
+
+from dataclasses import dataclass
+
+from bellhop_server.domain.device import DeviceState, Platform
+from bellhop_server.domain.message import Outcome, ResultFilter
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceQuery:
+    """Filters of a list, joined by "and". `anonymous` None: both. Empty tuples: no filter."""
+
+    app_id: str
+    user_id: str = ""
+    platforms: tuple[Platform, ...] = ()
+    states: tuple[DeviceState, ...] = (DeviceState.ACTIVE,)
+    anonymous: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResultQuery:
+    """Filters of a message's results, joined by "and". Empty: no filter."""
+
+    ref: int
+    result_filter: ResultFilter = ResultFilter.ALL
+    outcomes: tuple[Outcome, ...] = ()
+    platforms: tuple[Platform, ...] = ()
+    device_id: str = ""
+    user_id: str = ""
