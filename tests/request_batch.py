@@ -73,10 +73,12 @@ class World:
         self._pools: list[Pool] = []
 
     def run(self, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Runs `main` on the event loop, and closes what it leaves open when it fails."""
+        """Runs `main` on the event loop, and closes what it leaves open when it fails. No callback may raise."""
         factory = uvloop.new_event_loop if self.loop == "uvloop" else asyncio.new_event_loop
+        raised: list[object] = []
 
         async def whole() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
             try:
                 await main()
             finally:
@@ -85,6 +87,7 @@ class World:
 
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(whole())
+        assert raised == []
 
     def pool(self, port: int, *, rng: Callable[[], float] = lambda: 0.0, **limits: float) -> Pool:
         """Pool with short pauses between connections."""

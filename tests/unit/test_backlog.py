@@ -10,7 +10,7 @@ from tests.request_batch import RecordingBatch
 
 
 class FakeWorker:
-    def __init__(self, work: int, step: int, note: Callable[[int], None]) -> None:
+    def __init__(self, work: int, step: int, note: Callable[[int], object]) -> None:
         self.work = work
         self._step = step
         self._note = note
@@ -42,6 +42,19 @@ async def test_all_workers_together_share_a_turn() -> None:
         assert max(worker.work for worker in workers) - min(worker.work for worker in workers) <= 100
     assert max(seen) == 200
     assert spent[0] == 4000
+
+
+async def test_a_worker_that_raises_keeps_nobody_waiting() -> None:
+    raised: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context["exception"]))
+    turns = Turns()
+    broken, sound = FakeWorker(1, 1, lambda _: 1 // 0), FakeWorker(1, 1, lambda _: None)
+    turns.want(broken)
+    turns.want(sound)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sound.work == 0
+    assert [type(error) for error in raised] == [ZeroDivisionError]
 
 
 async def test_the_backlog_is_first_come_first_served_and_takes_back() -> None:

@@ -114,7 +114,7 @@ class Connection:
             self.abort(f"TLS: {error.reason or error}")
         if self.channel.lost and not more:
             self._finish()
-        elif self.reason and not self._in_flight:
+        elif self.reason and self._started and not self._in_flight:
             self._close()
         elif not more and self._backlog.pending():
             self._changed(self)
@@ -125,8 +125,8 @@ class Connection:
 
     def _establish(self) -> bool:
         """Whether HTTP/2 is spoken, which this brings about."""
-        if self._started:
-            return True
+        if self._started or self.reason:  # A handshake that has failed must not be gone on with.
+            return self._started
         if self._timer is None:
             self._end_by = self._clock() + self._limits.setup
             self._arm()

@@ -39,15 +39,18 @@ class Turns:
     def _turn(self) -> None:
         self._scheduled = False
         budget = _BUDGET
-        for _ in range(len(self._waiting)):
-            worker = self._waiting.popleft()
-            self._queued.discard(worker)
-            spent, more = worker.step(budget)
-            budget -= spent
-            if more:
-                self.want(worker)
-            if budget <= 0:
-                break
-        if self._waiting and not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._turn)
+        try:
+            for _ in range(len(self._waiting)):
+                worker = self._waiting.popleft()
+                self._queued.discard(worker)
+                spent, more = worker.step(budget)
+                budget -= spent
+                if more:
+                    self.want(worker)
+                if budget <= 0:
+                    break
+        finally:
+            # Also when a worker raised: the others must not wait for it.
+            if self._waiting and not self._scheduled:
+                self._scheduled = True
+                self._loop.call_soon(self._turn)
