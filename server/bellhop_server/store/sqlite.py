@@ -209,16 +209,21 @@ def _engine(path: Path, *, query_only: bool) -> Engine:
     def connect() -> sqlite3.Connection:
         # isolation_level None leaves BEGIN to us. Connections move between the reading threads, one at a time.
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-        for pragma in (
-            f"busy_timeout = {BUSY_TIMEOUT_MS}",
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "cache_size = -32000",
-            # After a burst the log gives its space back.
-            "journal_size_limit = 67108864",
-            f"query_only = {int(query_only)}",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in (
+                f"busy_timeout = {BUSY_TIMEOUT_MS}",
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                "cache_size = -32000",
+                # After a burst the log gives its space back.
+                "journal_size_limit = 67108864",
+                f"query_only = {int(query_only)}",
+            ):
+                connection.execute(f"PRAGMA {pragma}")
+        except sqlite3.Error:
+            # It is no database: nobody else has this connection to close it.
+            connection.close()
+            raise
         return connection
 
     engine = create_engine(
