@@ -20,7 +20,8 @@ demo: $(VENV)/.installed ## Play one person's phones end to end; STAY=1 keeps ev
 
 .PHONY: test
 test: $(VENV)/.installed-dev ## Run all tests; ARGS='-k fence' passes arguments to pytest.
-	$(BIN)/pytest -n auto --dist loadfile -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true $(ARGS)
+	$(BIN)/pytest -n auto --dist loadfile --max-worker-restart 0 \
+	  -o faulthandler_timeout=180 -o faulthandler_exit_on_timeout=true $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.installed-dev ## Check style, types, imports, the contract and the freshness of its stubs.
