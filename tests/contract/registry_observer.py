@@ -118,15 +118,15 @@ class Observer:
         """Nothing is taken from anybody without proof, and no secret survives a change of user."""
         name, proof = command.device_id, command.proof
         proved = before.opens(name, proof.device_secret)
-        if name in before.devices:
-            assert proof.authority or proved
-            assert proof.device_secret is None or proved or self._may_bring(command, before)
-        may_go = {name}
         target = getattr(command, "target", None)
         holder = None if target is None else before.holder(target)
+        as_holder = holder is not None and before.opens(holder, proof.device_secret) and _waits(command, before)
+        if name in before.devices:
+            assert proof.authority or proved or as_holder
+            assert proof.device_secret is None or proved or as_holder or self._may_bring(command, before)
+        may_go = {name}
         if holder is not None and holder not in after.devices:
-            newcomer = isinstance(command, Register) and name not in before.devices
-            assert proof.authority or (newcomer and before.opens(holder, proof.device_secret)) or holder == name
+            assert proof.authority or as_holder or holder == name
             may_go.add(holder)
         _check_others(may_go, before, after)
         device = after.devices.get(name)
@@ -167,6 +167,15 @@ class Observer:
     @staticmethod
     def _moved(name: str, before: Seen, after: Seen) -> bool:
         return name not in before.devices or before.devices[name].user_id != after.devices[name].user_id
+
+
+def _waits(command: Any, before: Seen) -> bool:
+    """Whether it registers a device that is new, or nobody's and UNVERIFIED until it shows the token to be its own."""
+    if not isinstance(command, Register):
+        return False
+    known = before.devices.get(command.device_id)
+    unclaimed = known is not None and known.user_id is None and command.user_id is None
+    return known is None or (unclaimed and known.state is DeviceState.UNVERIFIED)
 
 
 def _check_others(named: set[str], before: Seen, after: Seen) -> None:

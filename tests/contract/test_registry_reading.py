@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import func, select
 
-from bellhop_server.domain import registry
+from bellhop_server.domain import quota
 from bellhop_server.domain.device import DeadTarget, DeviceState, Platform
 from bellhop_server.domain.errors import DeviceNotFound, QuotaExceeded
 from bellhop_server.domain.query import DeviceQuery
@@ -131,7 +131,7 @@ async def test_what_was_accepted_is_noted_for_that_target(store: SqlStore) -> No
 
 
 async def test_the_devices_of_a_user_are_counted(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "DEVICES_OF_A_USER", 2)
+    monkeypatch.setattr(quota, "DEVICES_OF_A_USER", 2)
     await store.execute(register("one", "ann", "t1"))
     await store.execute(register("one", "ann", "t1", app="bank"))
     answers = await together(store, [register("two", "ann", "t2"), register("three", "ann", "t3")])
@@ -142,7 +142,7 @@ async def test_the_devices_of_a_user_are_counted(store: SqlStore, monkeypatch: p
 
 
 async def test_unverified_devices_are_counted(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "UNVERIFIED_DEVICES", 2)
+    monkeypatch.setattr(quota, "UNVERIFIED_DEVICES", 2)
     await together(store, [register("owner", "ann", "t"), register("owner", "ann", "t", app="bank")])
     strangers = [register(f"s{number}", None, "t", proof=NOBODY, fresh=f"f{number}") for number in range(3)]
     await store.execute(strangers[0])

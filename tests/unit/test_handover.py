@@ -33,13 +33,13 @@ class Desk:
         self.clock = FakeClock()
         self.store = FakeStore(sent, devices)
         self.provider = FakeProvider(self.store)
-        self.recorder = Recorder(self.store, LocalQueue(), self.clock)  # type: ignore[arg-type]  # keeps what is used
+        self.recorder = Recorder(self.store, LocalQueue(), self.clock)
         self.handover = Handover(
-            self.store,  # type: ignore[arg-type]  # keeps what is used
+            self.store,
             self.clock,
             self.recorder,
-            Hygiene(self.store),  # type: ignore[arg-type]  # keeps what is used
-            {Platform.APNS: self.provider},  # type: ignore[dict-item]  # only sends
+            Hygiene(self.store),
+            {Platform.APNS: self.provider},
         )
 
     async def carry_out(self, batch: ClaimedBatch) -> None:
@@ -310,7 +310,7 @@ async def test_results_wait_for_a_store_that_is_away() -> None:
         desk.store.away = 3
         return found
 
-    desk.store.read_devices = read_then_lose  # type: ignore[method-assign]  # for this one test
+    desk.store.read_devices = read_then_lose
 
     await desk.carry_out(batch_of(phones))
 

@@ -156,6 +156,26 @@ def test_the_device_secret_of_the_holder_moves_its_token_to_a_new_device() -> No
     assert not registry.proves("old", secret)
 
 
+def test_the_device_secret_of_the_holder_moves_its_token_to_a_device_that_waits_for_it() -> None:
+    registry = Registry()
+    secret = registry.login("old", "ann", "t")
+    registry.register("new", None, "t", authority=False)
+    waiting = registry.fresh
+    assert not registry.register("new", None, "t", authority=False, secret=secret).secret_issued
+    assert registry.gone("old")
+    assert registry.device("new").state is DeviceState.ACTIVE
+    assert [registry.proves("new", each) for each in (secret, waiting)] == [True, False]
+
+
+@pytest.mark.promise("P2")
+def test_the_device_secret_of_the_holder_says_nothing_of_a_device_that_is_somebodys() -> None:
+    registry = Registry()
+    theirs = registry.login("theirs", "ann", "t")
+    mine = registry.login("mine", "bob", "m")
+    registry.update("mine", "t", authority=False, secret=mine)
+    registry.refuses(CredentialsInvalid, lambda: registry.register("mine", None, "t", authority=False, secret=theirs))
+
+
 def test_a_retired_secret_of_the_holder_moves_nothing() -> None:
     registry = Registry()
     secret = registry.login("old", "ann", "t")
@@ -315,18 +335,35 @@ def test_a_secret_of_one_device_does_not_open_another() -> None:
     registry.refuses(CredentialsInvalid, lambda: registry.unregister("tablet", authority=False, secret=secret))
 
 
-def test_a_device_unbinds_itself_with_its_secret_and_keeps_it() -> None:
+@pytest.mark.promise("P2")
+def test_a_device_unbinds_itself_with_its_secret_and_gets_a_fresh_one() -> None:
     registry = Registry()
     older = registry.login("phone", "ann", "t")
     secret = registry.login("phone", "ann")
     before = registry.device("phone")
     answer = registry.register("phone", None, authority=False, secret=secret, facts=DeviceFacts())
-    assert not answer.secret_issued
+    fresh = registry.fresh
+    assert answer.secret_issued
     after = registry.device("phone")
     assert (after.user_id, after.bind_time, after.facts) == (None, None, DeviceFacts())
     assert after.binding_epoch != before.binding_epoch
+    assert [registry.proves("phone", each) for each in (older, secret, fresh)] == [False, True, True]
+
+    assert not registry.register("phone", None, authority=False, secret=secret).secret_issued  # The answer was lost.
     assert registry.proves("phone", secret)
-    assert not registry.proves("phone", older)
+
+    registry.update("phone", authority=False, secret=fresh)
+    assert [registry.proves("phone", each) for each in (secret, fresh)] == [False, True]
+
+
+@pytest.mark.promise("P2")
+def test_the_secret_of_whoever_unbound_dies_with_the_next_login() -> None:
+    registry = Registry()
+    secret = registry.login("phone", "ann", "t")
+    registry.register("phone", None, authority=False, secret=secret)
+    fresh = registry.fresh
+    bobs = registry.login("phone", "bob")
+    assert [registry.proves("phone", each) for each in (secret, fresh, bobs)] == [False, False, True]
 
 
 def test_authority_unbinds_and_retires_every_secret() -> None:

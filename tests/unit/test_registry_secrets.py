@@ -13,7 +13,7 @@ from bellhop_server.domain.errors import (
     InvalidRequest,
     QuotaExceeded,
 )
-from bellhop_server.domain.registry import ATTRIBUTES, DEVICES_OF_A_USER, UNVERIFIED_DEVICES
+from bellhop_server.domain.quota import ATTRIBUTES, DEVICES_OF_A_USER, UNVERIFIED_DEVICES
 from tests.unit.registry_table import OWN, SHORT, Registry
 
 # Device secrets

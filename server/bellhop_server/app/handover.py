@@ -212,10 +212,9 @@ class Handover:
         self._recorder.add(sheet.batch, result)
 
     async def _finish(self, sheet: _Sheet) -> None:
-        if sheet.refused:
-            await self._hygiene.note_dead(sheet.refused)
-            for result in sheet.refusals:
-                self._recorder.add(sheet.batch, result)
+        await self._hygiene.note_dead(sheet.message.app_id, sheet.refused)
+        for result in sheet.refusals:
+            self._recorder.add(sheet.batch, result)
         now = self._clock.now()
         priority = sheet.message.options.priority
         again = [NewBatch(items, now + _jittered(delay), priority, retry=True) for delay, items in sheet.again.items()]

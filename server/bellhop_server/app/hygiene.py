@@ -25,29 +25,31 @@ class Hygiene:
         if device.target_accepted:
             self._guards[device.app_id, device.target.platform].note(bad=False)
 
-    async def note_dead(self, refusals: Sequence[tuple[Device, Answer]]) -> None:
-        """A provider called these targets dead; retires those of which that is certain enough.
+    async def note_dead(self, app_id: str, refusals: Sequence[tuple[Device, Answer]]) -> None:
+        """A provider called these targets dead; retires those of which that is certain enough by now.
 
         A 410 says since when: a target that was presented later than that is a new one and stays. It is compared as
         it was when it was handed over, so an answer that comes late never retires what was registered meanwhile.
         """
-        proven: dict[str, list[DeadTarget]] = defaultdict(list)
+        retired: list[DeadTarget] = []
         for device, answer in refusals:
             dead = DeadTarget(device.device_id, device.target.digest, device.target_time)
             if answer.verdict is Verdict.TOKEN_GONE_SINCE:
                 if not answer.invalid_since or device.target_time < answer.invalid_since:
-                    proven[device.app_id].append(dead)
+                    retired.append(dead)
                 continue
-            guard = self._guards[device.app_id, device.target.platform]
+            guard = self._guards[app_id, device.target.platform]
             if device.target_accepted:
                 guard.note(bad=True)
             guard.hold(dead)
-        for (app_id, platform), guard in self._guards.items():
-            if guard.tripped:
+        for platform in Platform:
+            if (app_id, platform) not in self._guards:
+                continue
+            guard = self._guards[app_id, platform]
+            if guard.ready and guard.tripped:
                 _log.warning("so many targets are refused that none is retired", extra=_where(app_id, platform))
-            proven[app_id] += guard.release()
-        for app_id, targets in proven.items():
-            await self._retire(app_id, targets)
+            retired += guard.release()
+        await self._retire(app_id, retired)
 
     async def _retire(self, app_id: str, targets: list[DeadTarget]) -> None:
         if not targets:

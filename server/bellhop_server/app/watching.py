@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 
-from bellhop_server.domain.errors import MessageNotFound, StreamInterrupted, Unavailable
+from bellhop_server.domain.errors import CursorInvalid, MessageNotFound, StreamInterrupted, Unavailable
 from bellhop_server.domain.event import AcceptedEvent, Event, ProgressEvent, ResultsEvent, SummaryEvent
 from bellhop_server.domain.message import Message, MessageCounts, MessageState, Outcome, Result, ResultFilter
 from bellhop_server.domain.query import ResultQuery
@@ -35,8 +35,11 @@ class Watching:
     ) -> AsyncGenerator[Event]:
         """Events of a message beyond `after_seq`: accepted, results and progress as they come, summary.
 
-        Holds one page in memory. Raises StreamInterrupted when the server goes down or the store is away.
+        Holds one page in memory. Raises CursorInvalid for a number that the message has not come to, StreamInterrupted
+        when the server goes down, the store is away or the message is deleted.
         """
+        if after_seq and after_seq > await self._store.last_seq(message.ref):
+            raise CursorInvalid(message.message_id)
         subscription = self._queue.subscribe(message.ref)
         self._open.add(subscription)
         try:
@@ -53,12 +56,13 @@ class Watching:
         self, subscription: Subscription, message: Message, seq: int, result_filter: ResultFilter
     ) -> AsyncGenerator[Event]:
         told = self._clock.monotonic()
-        hidden = False
+        hidden = overdue = False
         while True:
             if self._closing:
                 raise StreamInterrupted(message.message_id, "")
-            page = subscription.recent(seq, PAGE)
-            caught_up = page is not None
+            # After a silence the store is asked all the same: another process may have written what nobody told us.
+            page = None if overdue else subscription.recent(seq, PAGE)
+            caught_up, overdue = page is not None, False
             if page is None:
                 page = [result for _, result in await self._store.list_results(ResultQuery(message.ref), seq, PAGE)]
             if page:
@@ -79,6 +83,7 @@ class Watching:
                     return
             quiet = (HIDDEN if hidden else QUIET) - (self._clock.monotonic() - told)
             if quiet <= 0 or not await subscription.wait(quiet):
+                overdue = True
                 told, hidden = self._clock.monotonic(), False
                 yield ProgressEvent(seq, await self._counts(message))
 
@@ -92,7 +97,10 @@ class Watching:
         return SummaryEvent(seq, now, await self._counts(message))
 
     async def _counts(self, message: Message) -> MessageCounts:
-        return (await self._store.counts([message.ref]))[message.ref]
+        counts = await self._store.counts([message.ref])
+        if message.ref not in counts:
+            raise MessageNotFound(message.message_id)
+        return counts[message.ref]
 
 
 def _shown(page: list[Result], result_filter: ResultFilter) -> list[Result]:

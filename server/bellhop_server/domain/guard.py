@@ -35,13 +35,18 @@ class DeletionGuard(Generic[T]):
         self._held.append(target)
 
     @property
+    def ready(self) -> bool:
+        """Whether targets are held and there is enough to judge by."""
+        return bool(self._held) and len(self._answers) >= MINIMUM
+
+    @property
     def tripped(self) -> bool:
         """Whether so many are called bad that the fault must be elsewhere."""
         return len(self._answers) >= MINIMUM and self._bad > LIMIT * len(self._answers)
 
     def release(self) -> list[T]:
         """The targets that may be deleted now. Once tripped, those held are let live."""
-        if len(self._answers) < MINIMUM:
+        if not self.ready:
             return []
         released = [] if self.tripped else list(self._held)
         self._held.clear()

@@ -74,9 +74,9 @@ class Keyring:
         self._retire(now)
         self._set(digest, DeviceSecret(now))
 
-    def issue(self, digest: bytes, now: Micros) -> None:
-        """Adds a secret beside the newest, which works on until the new one is used."""
-        kept = self._newest()
+    def issue(self, digest: bytes, presented: bytes | None, now: Micros) -> None:
+        """Adds a secret beside one that works on until the new one is used: the presented one, or else the newest."""
+        kept = presented or self._newest()
         if kept is None:
             self.start_over(digest, now)
             return

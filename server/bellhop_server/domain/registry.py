@@ -6,8 +6,8 @@ comes back; whatever else changes keeps it and `bind_time`.
 
 **Whose a token is.** One verified device at most has a given target. When another one presents it,
 
-- under authority, or on creating a device with a live device secret of the one that has it, the token moves: the device
-  that had it is taken out;
+- under authority, or with a live device secret of the one that has it, on creating a device or on registering anew one
+  that is UNVERIFIED and nobody's, the token moves: the device that had it is taken out;
 - otherwise it stays where it is, and the newcomer is UNVERIFIED, in no audience. A device secret proves its own device
   and nothing about another's token.
 
@@ -23,9 +23,10 @@ person's notifications.) In that case, and whenever none came, a fresh secret is
 
 **How long a device secret lives.** Authority issues a fresh one with every registration, unless the caller brought the
 one that the device has or shall have. For the same user the one before works until the fresh one is first used, so that
-a lost answer locks nobody out. A change of user, and the end of the device, retire all of them; only a device that
-unbinds itself with its secret keeps that one. A retired secret proves nothing. One that went with its device still gets
-UnregisterDevice, for 90 days and while there is no such device, the answer that there is nothing to do.
+a lost answer locks nobody out. A change of user, and the end of the device, retire all of them; only the one with which
+a device unbinds itself works on until the fresh one that it gets is first used, or somebody is bound to it. A retired
+secret proves nothing. One that went with its device still gets UnregisterDevice, for 90 days and while there is no such
+device, the answer that there is nothing to do.
 
 **Limits**, checked where one more would be made: devices of a user, UNVERIFIED devices of an application, attributes of
 a device.
@@ -48,11 +49,11 @@ from bellhop_server.domain.errors import (
     DeviceNotFound,
     DeviceProofRequired,
     InvalidRequest,
-    QuotaExceeded,
     TargetRequired,
     Violation,
 )
 from bellhop_server.domain.picture import Picture
+from bellhop_server.domain.quota import ATTRIBUTES, check_devices_of_user, check_unverified_devices
 from bellhop_server.domain.registration import (
     Proof,
     Register,
@@ -62,10 +63,6 @@ from bellhop_server.domain.registration import (
     UnregisterUser,
     Update,
 )
-
-DEVICES_OF_A_USER = 1000
-UNVERIFIED_DEVICES = 10_000
-ATTRIBUTES = 50
 
 
 def carry_out(command: RegistryCommand, picture: Picture, new_epoch: Callable[[], int]) -> RegistryAnswer:
@@ -89,9 +86,14 @@ def carry_out(command: RegistryCommand, picture: Picture, new_epoch: Callable[[]
 
 
 class _SecretRule(Enum):
-    """What a registration does to the device's secrets."""
+    """What a registration does to the device's secrets.
 
-    ISSUE = auto()
+    A fresh one replaces all there are on a change of user (REPLACE), or works beside one until it is first used (ADD).
+    The presented one becomes the only one (ADOPT), or stays what it is (KEEP).
+    """
+
+    REPLACE = auto()
+    ADD = auto()
     ADOPT = auto()
     KEEP = auto()
 
@@ -110,17 +112,17 @@ def _register(command: Register, picture: Picture, new_epoch: Callable[[], int])
     before = picture.device((command.app_id, command.device_id))
     holder = _other_holder(command, picture)
     proves_holder = (
-        before is None
-        and holder is not None
+        holder is not None
+        and _may_prove_holder(command, before)
         and picture.keyring((holder.app_id, holder.device_id)).live(command.proof.device_secret)
     )
     rule = _secret_rule(command, before, picture, proves_holder)
     evicted = holder if command.proof.authority or proves_holder else None
     place = _place(command, before, free=evicted is holder)
-    _check_unverified_quota(command.app_id, place, before, picture)
+    check_unverified_devices(command.app_id, place.state, before, picture)
 
-    if starts_over := before is None or before.user_id != command.user_id:
-        _check_user_quota(command, evicted, picture)
+    if before is None or before.user_id != command.user_id:
+        check_devices_of_user(command, evicted, picture)
         bind_time = None if command.user_id is None else command.now
         epoch = new_epoch()
     else:
@@ -139,8 +141,9 @@ def _register(command: Register, picture: Picture, new_epoch: Callable[[], int])
     if evicted is not None:
         picture.remove(evicted, command.now)
     picture.put(device)
-    _apply_secret_rule(rule, command, starts_over, picture)
-    return RegistryAnswer(device=device, created=before is None, secret_issued=rule is _SecretRule.ISSUE)
+    _apply_secret_rule(rule, command, picture)
+    issued = rule in (_SecretRule.REPLACE, _SecretRule.ADD)
+    return RegistryAnswer(device=device, created=before is None, secret_issued=issued)
 
 
 def _update(command: Update, picture: Picture) -> RegistryAnswer:
@@ -154,7 +157,7 @@ def _update(command: Update, picture: Picture) -> RegistryAnswer:
     holder = _other_holder(command, picture)
     evicted = holder if command.proof.authority else None
     place = _place(command, before, free=evicted is holder)
-    _check_unverified_quota(command.app_id, place, before, picture)
+    check_unverified_devices(command.app_id, place.state, before, picture)
 
     device = replace(before, facts=facts, **place._asdict())
     if device != before:
@@ -204,42 +207,47 @@ def _check_own_secret(proof: Proof, valid: bool) -> None:
         raise CredentialsInvalid
 
 
+def _may_prove_holder(command: Register, before: Device | None) -> bool:
+    """Whether the secret of the device that has the token may speak for this one: it is new, or nobody's and waits."""
+    if before is None:
+        return True
+    return before.state is DeviceState.UNVERIFIED and before.user_id is None and command.user_id is None
+
+
 def _secret_rule(command: Register, before: Device | None, picture: Picture, proves_holder: bool) -> _SecretRule:
     """Whether the registration is proved, and what becomes of the device's secrets."""
     proof = command.proof
     presented = proof.device_secret
     keyring = picture.keyring((command.app_id, command.device_id))
+    same_user = before is not None and before.user_id == command.user_id
     if presented is None:
         if before is not None and not proof.authority:
             raise DeviceProofRequired(command.device_id)
-        return _SecretRule.ISSUE
-    if before is not None and (not proof.authority or before.user_id == command.user_id):
-        if not keyring.live(presented):
+        return _SecretRule.ADD if same_user else _SecretRule.REPLACE
+    if before is not None and (same_user or not proof.authority):
+        if keyring.live(presented):
+            return _SecretRule.KEEP if same_user else _SecretRule.ADD
+        if not proves_holder:
             raise CredentialsInvalid
-        return _SecretRule.KEEP
-    if presented in keyring:
-        return _SecretRule.ISSUE
+    elif presented in keyring:
+        return _SecretRule.REPLACE
     if not proves_holder and not proof.device_secret_ownable:
         raise CredentialsInvalid
     return _SecretRule.ADOPT
 
 
-def _apply_secret_rule(rule: _SecretRule, command: Register, starts_over: bool, picture: Picture) -> None:
+def _apply_secret_rule(rule: _SecretRule, command: Register, picture: Picture) -> None:
     keyring = picture.keyring((command.app_id, command.device_id))
     presented = command.proof.device_secret
-    if rule is _SecretRule.ISSUE:
-        if starts_over:
+    match rule:
+        case _SecretRule.REPLACE:
             keyring.start_over(command.fresh_secret, command.now)
-        else:
-            keyring.issue(command.fresh_secret, command.now)
-        return
-    assert presented is not None
-    if rule is _SecretRule.ADOPT:
-        keyring.start_over(presented, command.now)
-    elif starts_over:
-        keyring.keep_only(presented, command.now)
-    else:
-        keyring.use(presented, command.now)
+        case _SecretRule.ADD:
+            keyring.issue(command.fresh_secret, presented, command.now)
+        case _SecretRule.ADOPT if presented is not None:
+            keyring.start_over(presented, command.now)
+        case _SecretRule.KEEP if presented is not None:
+            keyring.use(presented, command.now)
 
 
 def _other_holder(command: Register | Update, picture: Picture) -> Device | None:
@@ -278,19 +286,3 @@ def _changed_facts(facts: DeviceFacts, command: Update) -> DeviceFacts:
         app_version=facts.app_version if command.app_version is None else command.app_version,
         attributes=attributes,
     )
-
-
-def _check_user_quota(command: Register, evicted: Device | None, picture: Picture) -> None:
-    """One more is about to be bound to the user; it may take the place of another one of theirs."""
-    if command.user_id is None:
-        return
-    leaving = evicted is not None and evicted.user_id == command.user_id
-    if picture.user_count((command.app_id, command.user_id)) - leaving >= DEVICES_OF_A_USER:
-        raise QuotaExceeded("devices of a user", DEVICES_OF_A_USER)
-
-
-def _check_unverified_quota(app_id: str, place: _Place, before: Device | None, picture: Picture) -> None:
-    if place.state is not DeviceState.UNVERIFIED or (before is not None and before.state is DeviceState.UNVERIFIED):
-        return
-    if picture.unverified_count(app_id) >= UNVERIFIED_DEVICES:
-        raise QuotaExceeded("unverified devices", UNVERIFIED_DEVICES)

@@ -20,8 +20,9 @@ from bellhop_server.domain.application import AnonymousPolicy, SecretKind
 from bellhop_server.domain.device import Device, DeviceState, user_key
 from bellhop_server.domain.errors import BellhopError
 from bellhop_server.domain.picture import DeviceKey, DeviceSecret, Picture
+from bellhop_server.domain.quota import UNVERIFIED_DEVICES
 from bellhop_server.domain.registration import Register, RegistryAnswer, RegistryCommand, Unregister, UnregisterUser
-from bellhop_server.domain.registry import UNVERIFIED_DEVICES, carry_out
+from bellhop_server.domain.registry import carry_out
 from bellhop_server.store import device_rows
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.counter import next_number
