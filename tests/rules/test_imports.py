@@ -22,6 +22,11 @@ PLANTED = [
         "bellhop.v1.device_pb2",
         "only the rpc room knows the contract's messages",
     ),
+    (
+        "server/bellhop_server/store/seal.py",
+        "bellhop_server.app.sending",
+        "store, queue and providers know the ports, not the use cases",
+    ),
     ("clients/python/bellhop_client/retry.py", "bellhop_server.domain", "the client knows only the contract"),
     ("server/bellhop_simulators/journal.py", "bellhop_server.domain", "the simulators stand alone"),
     (
