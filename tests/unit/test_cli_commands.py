@@ -18,6 +18,14 @@ from bellhop.v1 import applications_pb2, device_pb2, event_pb2, message_pb2, pus
 from bellhop_cli.main import main
 from tests.unit.scripted_server import Refusal, ScriptedServer, accepted, counts, error_info, results, scripted_server
 
+# `bellhop` with SIGINT at its default: what a shell starts in the background has it ignored, and hands that on.
+INTERRUPTIBLE = """
+import signal, sys
+from bellhop_cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main())
+"""
+
 
 @dataclass
 class Finished:
@@ -183,6 +191,7 @@ def test_a_request_from_a_file_is_the_ground_and_options_lie_on_top(
         (("send", "--json-file", "missing.json"), "missing.json"),
         (("watch",), "MESSAGE"),
         (("frobnicate",), "frobnicate"),
+        (("app", "create"), "Give APP, --name or both"),
         (("app", "credential", "set", "shop", "--key-id", "K"), "--key-file"),
     ],
 )
@@ -197,6 +206,7 @@ def test_a_wrong_command_line_is_told_in_one_line(
     assert done.err.count("\n") == 1
     assert said in done.err
     assert server.notifier.sends == []
+    assert server.applications.requests == []
 
 
 def test_accept_only_and_validate_only(run: Run, server: ScriptedServer) -> None:
@@ -251,6 +261,16 @@ def test_app_create_prints_what_a_shell_can_take_over(run: Run) -> None:
         "export BELLHOP_APP_ID=bakery",
         "export BELLHOP_CLIENT_SECRET=bhc_1",
         "export BELLHOP_APP_SECRET=bha_1",
+    ]
+
+
+def test_app_create_names_what_was_not_named(run: Run, server: ScriptedServer) -> None:
+    assert run("app", "create", "bakery").code == 0
+    assert run("app", "create", "--name", "The bakery").code == 0
+
+    assert server.applications.requests == [
+        applications_pb2.CreateApplicationRequest(app_id="bakery", display_name="bakery"),
+        applications_pb2.CreateApplicationRequest(display_name="The bakery"),
     ]
 
 
@@ -344,7 +364,7 @@ def test_a_malformed_secret_or_address_is_told_without_showing_a_secret(
 
 def test_ctrl_c_ends_the_watching_and_says_how_to_go_on(run: Run, server: ScriptedServer) -> None:
     server.notifier.stall_after = 2
-    command = (sys.executable, "-m", "bellhop_cli.main", "send", "--user", "anna", "--title", "Dinner")
+    command = (sys.executable, "-c", INTERRUPTIBLE, "send", "--user", "anna", "--title", "Dinner")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert process.stdout.readline() == "Message m1 accepted\n"

@@ -24,12 +24,17 @@ def command() -> None:
 
 
 @command.command("create")
-@click.argument("app_id", default="")
-@click.option("--name", help="For people. Default: the app id.")
+@click.argument("app_id", metavar="[APP]", default="")
+@click.option("--name", help="For people. Default: APP.")
 @_as_json
 @server_options
 def create(server: Server, app_id: str, name: str | None, as_json: bool) -> None:
-    """Create an application; the only time that its secrets are shown."""
+    """Create an application; the only time that its secrets are shown.
+
+    Give APP, --name or both: without APP the server makes an id.
+    """
+    if not (app_id or name):
+        raise click.UsageError("Give APP, --name or both.", click.get_current_context())
 
     async def work() -> None:
         async with server.admin_client() as admin:
