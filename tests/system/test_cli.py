@@ -179,6 +179,11 @@ def test_the_demo_ends_with_0_and_tells_what_to_try(capsys: pytest.CaptureFixtur
     for method in ("PushRegistry/RegisterDevice", "Notifier/Send", "Notifier/WatchMessage"):
         [line] = [line for line in out.splitlines() if line.strip().startswith("grpcurl") and method in line]
         assert "app-id: demo" in line
+        # The server is gone by now: its address and its secrets would lead nowhere.
+        assert " ADDRESS " in line
+        assert "-secret: " not in line.replace("client-secret: CLIENT_SECRET", "").replace("app-secret: APP_SECRET", "")
+    assert "bellhop demo --stay" in out
+    assert "make demo STAY=1" in out
 
 
 def test_the_demo_fails_when_a_push_went_elsewhere(
@@ -199,12 +204,17 @@ async def test_the_demo_stays_until_it_is_interrupted(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
     )
     assert process.stdout
-    address = ""
+    address, shown = "", b""
     async for line in process.stdout:
+        shown += line
         if line.startswith(b"   Bellhop"):
             address = line.split()[1].decode()
         if line.lstrip().startswith(b"bellhop send"):
             break
+    assert shown.count(b"grpcurl -plaintext") == 6
+    assert shown.count(address.encode()) == 8
+    assert b"app-secret: bha_" in shown
+    assert b"client-secret: bhc_" in shown
     async with Client(address, app_id="demo") as client:
         assert (await client.register_anonymous_device(apns=ApnsTarget(token=secrets.token_hex(32)))).created
     process.send_signal(signal.SIGINT)

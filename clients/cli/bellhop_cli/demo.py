@@ -17,6 +17,9 @@ from bellhop_client import BellhopError
 _SECONDS = 120.0
 _LOG_LINES = 20
 
+# Stands for what a server that is gone by then had made.
+_BLANKS = Played("CLIENT_SECRET", "APP_SECRET", "MESSAGE_ID", "CURSOR")
+
 
 @click.command("demo")
 @click.option("--stay", is_flag=True, help="Keep server and simulator up until Ctrl-C.")
@@ -52,12 +55,17 @@ async def _demo(folder: Path, out: Console, stay: bool) -> None:
         async with asyncio.timeout(_SECONDS):
             played = await Story(ready, out).play()
         out.print("\nEverything happened as told.", style="bold green")
-        _print_next_steps(out, ready.address, played, stay)
         if stay:
+            out.print("\nTry next, until Ctrl-C:\n", style="bold")
+            _print_next_steps(out, ready.address, played)
             await _until_interrupted()
+        else:
+            out.print("\nTry next, with a server that stays up:\n", style="bold")
+            out.print("   bellhop demo --stay, or in a checkout make demo STAY=1, prints these with its own values.\n")
+            _print_next_steps(out, "ADDRESS", _BLANKS)
 
 
-def _print_next_steps(out: Console, address: str, played: Played, stay: bool) -> None:
+def _print_next_steps(out: Console, address: str, played: Played) -> None:
     app = f"-H 'app-id: {APP_ID}'"
     app_secret = f"{app} -H 'app-secret: {played.app_secret}'"
     client_secret = f"{app} -H 'client-secret: {played.client_secret}'"
@@ -77,8 +85,6 @@ def _print_next_steps(out: Console, address: str, played: Played, stay: bool) ->
         f"export BELLHOP_SERVER={address} BELLHOP_APP_ID={APP_ID} BELLHOP_APP_SECRET={played.app_secret}",
         f"{bellhop} send --user anna --title 'Hello from the shell'",
     )
-    here = "until Ctrl-C" if stay else "with `make demo STAY=1`, which leaves a server up and prints its own values"
-    out.print(f"\nTry next, {here}:\n", style="bold")
     for line in lines:
         # As it is, on one line: it is to be copied.
         out.print(f"   {line}" if line else "", soft_wrap=True)
