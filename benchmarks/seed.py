@@ -4,6 +4,8 @@ import secrets
 from dataclasses import dataclass
 from functools import partial
 
+from sqlalchemy import Connection
+
 from bellhop_server.domain.application import (
     ApnsCredential,
     Application,
@@ -53,8 +55,8 @@ async def seed(database_url: str, master_key: str, count: int) -> Seeded:
     return made
 
 
-def _insert(connection: object, rows: list[tuple[object, ...]]) -> None:
-    insert_many(connection, devices, COLUMNS, rows)  # type: ignore[arg-type]  # A connection of SQLAlchemy.
+def _insert(connection: Connection, rows: list[tuple[object, ...]]) -> None:
+    insert_many(connection, devices, COLUMNS, rows)
 
 
 def _device(number: int) -> Device:

@@ -1,9 +1,7 @@
 """The server's end of HTTP/2, frame by frame: also those that no library would send, at any moment."""
 
 import contextlib
-import datetime
 import fcntl
-import ipaddress
 import select
 import socket
 import ssl
@@ -13,10 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hpack import Decoder
+
+from tests.certificates import localhost
 
 DATA, HEADERS, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 5, 6, 7, 8, 9
 END_STREAM = ACK = 1
@@ -140,30 +137,9 @@ class Authority:
     """A certificate for localhost, and what a client needs to trust it."""
 
     def __init__(self, folder: Path) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-        now = datetime.datetime.now(datetime.UTC)
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        self.ca_file = folder / "ca.pem"
-        self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        self._key_file = folder / "key.pem"
-        self._key_file.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-        )
+        self.ca_file, self._key_file = folder / "ca.pem", folder / "key.pem"
+        for file, content in zip((self.ca_file, self._key_file), localhost(), strict=True):
+            file.write_bytes(content)
 
     def server_context(self, alpn: str = "h2") -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -228,6 +204,13 @@ class Peer:
         """Reads until the client has closed."""
         while self.receive():
             pass
+
+
+def serve_all(peer: Peer) -> None:
+    """Answers every request with its path."""
+    peer.send(settings({MAX_CONCURRENT: 1000}))
+    while (request := peer.request()) is not None:
+        peer.send(reply(request.stream, 200, [(b"path", request.headers[b":path"])]), window_update(0, 1000))
 
 
 class RawServer:

@@ -1,16 +1,11 @@
 """Where a client connects to, and what it trusts."""
 
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from bellhop_client import AdminClient, Client, UnavailableError
 from bellhop_client.connection import _parse_target
+from tests.certificates import localhost
 from tests.unit.scripted_server import scripted_server
 
 
@@ -61,30 +56,9 @@ async def test_a_secret_that_no_header_can_carry_is_refused_without_showing_it(s
     assert secret not in str(caught.value)
 
 
-def certificate() -> tuple[bytes, bytes]:
-    """A key and a certificate for 127.0.0.1 that signs itself, as PEM."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "bellhop test")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return pem, signed.public_bytes(serialization.Encoding.PEM)
-
-
 async def test_tls_and_mutual_tls() -> None:
-    key, root = certificate()
-    client_key, client_root = certificate()
+    root, key = localhost()
+    client_root, client_key = localhost()
     credentials = grpc.ssl_server_credentials([(key, root)], client_root, require_client_auth=True)
     with scripted_server(credentials) as server:
         async with AdminClient(
@@ -98,8 +72,8 @@ async def test_tls_and_mutual_tls() -> None:
 
 
 async def test_a_certificate_of_a_stranger_is_refused() -> None:
-    key, root = certificate()
-    _, other_root = certificate()
+    root, key = localhost()
+    other_root, _ = localhost()
     with scripted_server(grpc.ssl_server_credentials([(key, root)])) as server:
         async with AdminClient(server.address, admin_token="root", root_certificates=other_root) as admin:
             with pytest.raises(UnavailableError):

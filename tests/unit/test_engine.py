@@ -42,18 +42,8 @@ from tests.raw_http2_server import (
 from tests.unit.engine_talk import BODY, CANCEL, FIELDS, NO_ERROR, NOT_SENT, REFUSED_STREAM, UNKNOWN, Talk
 
 
-@pytest.fixture(params=["ngh2", "h2"])
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def talk(name: str) -> Talk:
-    return Talk(name, settings({MAX_CONCURRENT: 1000}))
-
-
-def test_nothing_is_submitted_before_the_first_settings(name: str) -> None:
-    talk = Talk(name)
+def test_nothing_is_submitted_before_the_first_settings(engine_name: str) -> None:
+    talk = Talk(engine_name)
     assert talk.engine.capacity(0) == 0
     with pytest.raises(Refused):
         talk.engine.submit(FIELDS, BODY)
@@ -81,8 +71,8 @@ def test_a_request_without_a_body(talk: Talk) -> None:
     assert talk.finals() == {stream: 200}
 
 
-def test_the_limit_is_obeyed_as_it_rises_and_falls(name: str) -> None:
-    talk = Talk(name, settings({MAX_CONCURRENT: 1}))
+def test_the_limit_is_obeyed_as_it_rises_and_falls(engine_name: str) -> None:
+    talk = Talk(engine_name, settings({MAX_CONCURRENT: 1}))
     assert talk.engine.capacity(10) == 1
     (first,) = talk.submit()
     assert talk.engine.capacity(10) == 0
@@ -100,8 +90,8 @@ def test_the_limit_is_obeyed_as_it_rises_and_falls(name: str) -> None:
     assert set(talk.finals().values()) == {200}
 
 
-def test_the_limit_is_cut_to_our_own(name: str) -> None:
-    assert Talk(name, settings({MAX_CONCURRENT: 2**32 - 1}), most=7).engine.capacity(10) == 7
+def test_the_limit_is_cut_to_our_own(engine_name: str) -> None:
+    assert Talk(engine_name, settings({MAX_CONCURRENT: 2**32 - 1}), most=7).engine.capacity(10) == 7
 
 
 def test_a_limit_that_falls_between_submission_and_writing_loses_nothing(talk: Talk) -> None:
@@ -198,8 +188,8 @@ def test_a_reset_behind_a_whole_answer_changes_nothing(talk: Talk) -> None:
 
 
 @pytest.mark.parametrize("announced", [None, 300])
-def test_over_long_header_fields_are_permanent(name: str, announced: int | None) -> None:
-    talk = Talk(name, settings({} if announced is None else {MAX_HEADER_LIST: announced}))
+def test_over_long_header_fields_are_permanent(engine_name: str, announced: int | None) -> None:
+    talk = Talk(engine_name, settings({} if announced is None else {MAX_HEADER_LIST: announced}))
     size = 20_000 if announced is None else 200
     with pytest.raises(InvalidRequest):
         talk.engine.submit([*FIELDS, (b"x", b"y" * size)], BODY)
@@ -249,7 +239,7 @@ def test_malformed_header_fields_never_leave(talk: Talk, fields: list[tuple[byte
         frame(HEADERS, END_HEADERS, 1, block(200, [(b"content-length", b"5")])) + frame(DATA, END_STREAM, 1, b"four"),
     ],
 )
-def test_a_malformed_answer(talk: Talk, name: str, malformed: bytes) -> None:
+def test_a_malformed_answer(talk: Talk, engine_name: str, malformed: bytes) -> None:
     one, three, five = talk.submit(3)
     talk.feed(reply(three), malformed, reply(five))
     talk.eof()
@@ -257,7 +247,7 @@ def test_a_malformed_answer(talk: Talk, name: str, malformed: bytes) -> None:
     assert finals[three] == 200
     assert finals[one] is UNKNOWN
     # h2 cannot go on after it; ngh2 loses only that stream.
-    assert finals[five] == (200 if name == "ngh2" else UNKNOWN)
+    assert finals[five] == (200 if engine_name == "ngh2" else UNKNOWN)
 
 
 def test_an_answer_that_comes_before_the_body_has_left_frees_the_stream(talk: Talk) -> None:
@@ -286,8 +276,8 @@ def test_the_connection_window_bounds_what_is_submitted(talk: Talk) -> None:
     assert set(talk.finals().values()) == {200}
 
 
-def test_the_stream_window_bounds_the_body(name: str) -> None:
-    talk = Talk(name, settings({INITIAL_WINDOW: 9}))
+def test_the_stream_window_bounds_the_body(engine_name: str) -> None:
+    talk = Talk(engine_name, settings({INITIAL_WINDOW: 9}))
     assert (talk.engine.capacity(9), talk.engine.capacity(10)) == (1000, 0)
     with pytest.raises(Refused):
         talk.engine.submit(FIELDS, BODY)
@@ -303,8 +293,8 @@ def test_a_body_larger_than_a_frame(talk: Talk) -> None:
     assert len(talk.reader.of(DATA)) >= 4
 
 
-def test_no_dynamic_header_table(name: str) -> None:
-    talk = Talk(name, settings({HEADER_TABLE_SIZE: 0}))
+def test_no_dynamic_header_table(engine_name: str) -> None:
+    talk = Talk(engine_name, settings({HEADER_TABLE_SIZE: 0}))
     numbers = talk.submit(3)
     assert [request.headers for request in talk.reader.requests] == [dict(FIELDS)] * 3
     talk.feed(*(reply(stream) for stream in numbers))
@@ -364,7 +354,7 @@ def test_a_ping_follows_what_was_sent(talk: Talk) -> None:
     assert talk.reader.frames[-1].kind == PING
 
 
-def test_sent_is_not_told_of_what_still_waits(talk: Talk, name: str) -> None:
+def test_sent_is_not_told_of_what_still_waits(talk: Talk, engine_name: str) -> None:
     stream = talk.engine.submit(FIELDS, BODY)
     talk.feed(settings({INITIAL_WINDOW: 0}))
     whole = any(request.stream == stream for request in talk.reader.requests)

@@ -1,6 +1,7 @@
 """Both engines against peers that misbehave, whatever they send and wherever the input is cut."""
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -35,16 +36,6 @@ from tests.raw_http2_server import (
     window_update,
 )
 from tests.unit.engine_talk import BODY, CANCEL, FIELDS, NOT_SENT, PERMANENT, REFUSED_STREAM, UNKNOWN, Talk
-
-
-@pytest.fixture(params=["ngh2", "h2"])
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def talk(name: str) -> Talk:
-    return Talk(name, settings({MAX_CONCURRENT: 1000}))
 
 
 def test_at_the_end_what_never_left_is_safe_and_the_rest_unknown(talk: Talk) -> None:
@@ -106,9 +97,9 @@ def test_thousands_of_late_answers_are_no_offence() -> None:
     assert talk.engine.capacity(1) == 1000
 
 
-def test_the_last_stream_identifier_drains(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_stream_identifier_drains(engine_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams_module, "LAST_STREAM", 5)
-    talk = Talk(name, settings())
+    talk = Talk(engine_name, settings())
     numbers = talk.submit(3)
     assert numbers == [1, 3, 5]
     assert len(talk.of(Draining)) == 1
@@ -158,7 +149,7 @@ _ANSWERS: dict[str, tuple[Callable[[int], bytes], object]] = {
 }
 
 
-@pytest.mark.parametrize("name", ["ngh2", "h2"])
+@pytest.mark.parametrize("engine_name", ["ngh2", "h2"])
 @given(
     kinds=st.lists(st.sampled_from(sorted(_ANSWERS)), min_size=1, max_size=12),
     order=st.randoms(use_true_random=False),
@@ -167,9 +158,9 @@ _ANSWERS: dict[str, tuple[Callable[[int], bytes], object]] = {
     cuts=st.lists(st.integers(0, 10_000), max_size=20),
 )
 def test_wherever_the_input_is_cut(
-    name: str, kinds: list[str], order: object, last: int, before: int, cuts: list[int]
+    engine_name: str, kinds: list[str], order: Random, last: int, before: int, cuts: list[int]
 ) -> None:
-    talk = Talk(name, settings({MAX_CONCURRENT: 100}))
+    talk = Talk(engine_name, settings({MAX_CONCURRENT: 100}))
     numbers = talk.submit(len(kinds))
     last_stream = 2 * last - 1 if last else 0
     expected: dict[int, object] = {}
@@ -179,7 +170,7 @@ def test_wherever_the_input_is_cut(
         expected[stream] = outcome if stream <= last_stream else NOT_SENT
         if stream <= last_stream:
             pieces.append(make(stream))
-    order.shuffle(pieces)  # type: ignore[attr-defined]  # hypothesis calls it object
+    order.shuffle(pieces)
     pieces.insert(min(before, len(pieces)), goaway(last_stream))
     for piece in _cut(b"".join(pieces), cuts):
         talk.feed(piece)
@@ -187,7 +178,7 @@ def test_wherever_the_input_is_cut(
     assert talk.finals() == expected
 
 
-@pytest.mark.parametrize("name", ["ngh2", "h2"])
+@pytest.mark.parametrize("engine_name", ["ngh2", "h2"])
 @given(
     frames=st.lists(
         st.one_of(
@@ -199,8 +190,8 @@ def test_wherever_the_input_is_cut(
     ),
     cuts=st.lists(st.integers(0, 2_000), max_size=6),
 )
-def test_whatever_the_peer_sends(name: str, frames: list[bytes], cuts: list[int]) -> None:
-    talk = Talk(name, settings())
+def test_whatever_the_peer_sends(engine_name: str, frames: list[bytes], cuts: list[int]) -> None:
+    talk = Talk(engine_name, settings())
     numbers = talk.submit(3)
     for piece in _cut(b"".join(frames), cuts):
         talk.feed(piece)

@@ -6,8 +6,6 @@ import socket
 import threading
 from pathlib import Path
 
-import pytest
-
 from tests.raw_http2_server import (
     ACK,
     INITIAL_WINDOW,
@@ -18,27 +16,11 @@ from tests.raw_http2_server import (
     RawServer,
     frame,
     reply,
+    serve_all,
     settings,
     window_update,
 )
 from tests.request_batch import RecordingBatch, World
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(params=[("ngh2", "asyncio"), ("ngh2", "uvloop"), ("h2", "asyncio"), ("h2", "uvloop")], ids="-".join)
-def world(request: pytest.FixtureRequest, authority: Authority) -> World:
-    return World(*request.param, authority)
-
-
-def serve_all(peer: Peer) -> None:
-    """Answers every request with its path."""
-    peer.send(settings({MAX_CONCURRENT: 1000}))
-    while (request := peer.request()) is not None:
-        peer.send(reply(request.stream, 200, [(b"path", request.headers[b":path"])]), window_update(0, 1000))
 
 
 def test_no_answer_in_time_is_unknown_and_the_connection_is_replaced(world: World) -> None:

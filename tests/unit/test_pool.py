@@ -14,32 +14,15 @@ from bellhop_server.providers.backlog import Failure
 from bellhop_server.providers.engine import REFUSED_STREAM, FailureKind
 from tests.raw_http2_server import (
     MAX_CONCURRENT,
-    Authority,
     Peer,
     RawServer,
     goaway,
     reply,
     reset,
+    serve_all,
     settings,
-    window_update,
 )
 from tests.request_batch import RecordingBatch, World
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(params=[("ngh2", "asyncio"), ("ngh2", "uvloop"), ("h2", "asyncio")], ids="-".join)
-def world(request: pytest.FixtureRequest, authority: Authority) -> World:
-    return World(*request.param, authority)
-
-
-def serve_all(peer: Peer) -> None:
-    peer.send(settings({MAX_CONCURRENT: 1000}))
-    while (request := peer.request()) is not None:
-        peer.send(reply(request.stream), window_update(0, 1000))
 
 
 def test_a_refused_connection_is_not_sent_at_the_deadline(world: World) -> None:

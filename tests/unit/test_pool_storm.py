@@ -10,7 +10,6 @@ from bellhop_server.providers.backlog import Failure
 from bellhop_server.providers.engine import REFUSED_STREAM, FailureKind, Reply
 from tests.raw_http2_server import (
     MAX_CONCURRENT,
-    Authority,
     Peer,
     RawServer,
     Request,
@@ -21,16 +20,6 @@ from tests.raw_http2_server import (
     window_update,
 )
 from tests.request_batch import RecordingBatch, World
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(params=[("ngh2", "asyncio"), ("ngh2", "uvloop"), ("h2", "asyncio")], ids="-".join)
-def world(request: pytest.FixtureRequest, authority: Authority) -> World:
-    return World(*request.param, authority)
 
 
 class Storm:
