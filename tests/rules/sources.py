@@ -1,4 +1,4 @@
-"""The Python files of this checkout, without what protoc made and what an environment holds."""
+"""The files of this checkout, without what an environment or a tool holds."""
 
 import ast
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PRODUCT = ("server", "clients")
 DEVELOPMENT = ("tests", "scripts", "benchmarks")
+TOOLS = ("__pycache__", "build", "dist")
 
 
 def python_files(*folders: str) -> list[Path]:
@@ -15,6 +16,17 @@ def python_files(*folders: str) -> list[Path]:
     found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
     assert found, f"no Python file in {folders}"
     return found
+
+
+def texts(folder: Path = ROOT) -> Iterator[Path]:
+    """Every file below that holds text, without the folders of tools: a dot before the name, a build, a cache."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            of_a_tool = path.name.startswith(".") or path.name in TOOLS or (path / "pyvenv.cfg").exists()
+            if path.name == ".ci" or not of_a_tool:
+                yield from texts(path)
+        elif b"\0" not in path.read_bytes():
+            yield path
 
 
 def name(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules.sources import DEVELOPMENT, PRODUCT, ROOT, imported_modules, name, python_files, text, tree
+from tests.rules.sources import DEVELOPMENT, PRODUCT, ROOT, imported_modules, name, python_files, text, texts, tree
 
 LINES = {"server": 300, "clients": 300, "scripts": 300, "benchmarks": 300, "tests": 400}
 LONGER = {
@@ -17,8 +17,11 @@ LONGER = {
 # This file holds what it looks for.
 EVERYTHING = [path for path in python_files(*PRODUCT, *DEVELOPMENT) if path != Path(__file__)]
 
+TEXTS = [path for path in texts() if path != Path(__file__)]
+
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|pragma: no cover")
 SILENCED = re.compile(r"#\s*(?:ruff: )?(noqa|type: ignore)")
+SILENCED_TYPES = re.compile(r"#\s*type: ignore")
 SILENCED_WITH_REASON = re.compile(r"#\s*(?:ruff: )?(noqa: [A-Z0-9, ]+|type: ignore\[[a-z-, ]+\]) *(?:- |\(|# )\S")
 SOMEBODYS_FOLDER = re.compile(r"(?<![\w.])/(?:home|Users|root)/\w|[A-Z]:\\Users")
 
@@ -49,8 +52,19 @@ def test_who_silences_a_check_says_why() -> None:
     assert sorted(silenced - explained) == []
 
 
+def test_what_mypy_does_not_read_does_not_silence_it() -> None:
+    unread = python_files(*DEVELOPMENT)
+    assert [place for path in unread if path != Path(__file__) for place in lines(path, SILENCED_TYPES)] == []
+
+
 def test_no_path_belongs_to_one_machine() -> None:
-    assert places(SOMEBODYS_FOLDER) == []
+    assert [place for path in TEXTS for place in lines(path, SOMEBODYS_FOLDER)] == []
+
+
+def test_pages_and_settings_are_among_the_texts() -> None:
+    read = {name(path) for path in TEXTS}
+    assert {"README.md", "Makefile", ".ci/run", "docs/promises.md", "proto/bellhop/v1/notifier.proto"} <= read
+    assert not any(path.startswith((".venv/", ".mypy_cache/")) or "__pycache__" in path for path in read)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +73,7 @@ def test_no_path_belongs_to_one_machine() -> None:
         (UNFINISHED, "x = 1  # TODO: two", "x = 1  # what is to do"),
         (SOMEBODYS_FOLDER, 'Path("/home/ann/x")', 'Path("a/home/ann")'),
         (SILENCED, "x  # noqa: S105 - why", "x  # quiet"),
+        (SILENCED_TYPES, "x  # type: ignore[misc]  # why", "x  # noqa: S105 - why"),
         (SILENCED_WITH_REASON, "x  # noqa: S105 - why", "x  # noqa: S105"),
         (SILENCED_WITH_REASON, "x  # type: ignore[attr-defined]  # why", "x  # type: ignore[attr-defined]"),
     ],

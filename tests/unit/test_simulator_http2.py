@@ -129,9 +129,9 @@ async def test_headers_and_data_may_come_padded_with_priority_and_in_pieces(clie
 async def test_input_may_come_octet_by_octet(apns: ApnsSimulator) -> None:
     async with await WireClient.connect(apns, greet=False) as client:
         sent: list[bytes] = []
-        client.write = sent.append  # type: ignore[method-assign] # To hold back what send() writes.
+        client.write = sent.append  # To hold back what send() writes.
         stream = client.send()
-        del client.write  # type: ignore[method-assign] # The class's own again.
+        del client.write  # The class's own again.
         for octet in PREFACE + SettingsFrame(0).serialize() + b"".join(sent):
             client.write(bytes((octet,)))
             await client.writer.drain()
