@@ -1,6 +1,7 @@
 """Commands in groups, on both databases."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Connection, select
@@ -9,7 +10,7 @@ from bellhop_server.domain.errors import BellhopError, Overloaded, SecretNotFoun
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.database import Database
 from bellhop_server.store.failures import StatementFailed
-from bellhop_server.store.group_writer import GroupWriter
+from bellhop_server.store.group_writer import GroupWriter, Outcomes
 from bellhop_server.store.tables import counters
 from tests.contract.backstage import Backstage
 
@@ -27,9 +28,33 @@ class Recorder:
         return [SecretNotFound(name) if name.startswith("no") else f"wrote {name}" for name in commands]
 
 
+class Writing:
+    """`database.write` that says when the first group is under way: what comes from then on is for the next one."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.begun = asyncio.Event()
+
+    async def __call__(self, fn: Callable[[Connection], Outcomes[str]]) -> Outcomes[str]:
+        self.begun.set()
+        return await self._database.write(fn)
+
+
 @pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
+
+
+@pytest.fixture
+def writing(database: Database) -> Writing:
+    return Writing(database)
+
+
+async def submitted(writer: GroupWriter[str, str], *names: str) -> list[asyncio.Task[str]]:
+    """Tasks that wait for their answers: a new task takes its first step before whoever yields goes on."""
+    tasks = [asyncio.create_task(writer.submit(name)) for name in names]
+    await asyncio.sleep(0)
+    return tasks
 
 
 def written(connection: Connection) -> set[str]:
@@ -50,16 +75,12 @@ async def test_commands_that_come_together_share_one_commit(
     assert await database.read(written) == set(names)
 
 
-async def test_next_group_is_what_came_in_meanwhile(
-    database: Database, recorder: Recorder, backstage: Backstage
-) -> None:
-    writer = GroupWriter(database.write, recorder.apply, group_limit=3)
+async def test_next_group_is_what_came_in_meanwhile(writing: Writing, recorder: Recorder, backstage: Backstage) -> None:
+    writer = GroupWriter(writing, recorder.apply, group_limit=3)
     with backstage.blocked():
-        first = asyncio.create_task(writer.submit("a"))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        rest = [asyncio.create_task(writer.submit(name)) for name in "bcdef"]
-        await asyncio.sleep(0)
+        [first] = await submitted(writer, "a")
+        await writing.begun.wait()
+        rest = await submitted(writer, *"bcdef")
         assert not first.done()
     await asyncio.gather(first, *rest)
 
@@ -87,15 +108,13 @@ async def test_one_bad_member_does_not_sink_the_group(database: Database, record
 
 
 async def test_member_whose_caller_has_gone_is_dropped(
-    database: Database, recorder: Recorder, backstage: Backstage
+    database: Database, writing: Writing, recorder: Recorder, backstage: Backstage
 ) -> None:
-    writer = GroupWriter(database.write, recorder.apply)
+    writer = GroupWriter(writing, recorder.apply)
     with backstage.blocked():
-        first = asyncio.create_task(writer.submit("a"))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        gone, kept = (asyncio.create_task(writer.submit(name)) for name in ("gone", "kept"))
-        await asyncio.sleep(0)
+        [first] = await submitted(writer, "a")
+        await writing.begun.wait()
+        gone, kept = await submitted(writer, "gone", "kept")
         gone.cancel()
     await asyncio.gather(first, kept)
 
@@ -103,16 +122,16 @@ async def test_member_whose_caller_has_gone_is_dropped(
 
 
 async def test_caller_that_goes_while_its_group_is_written_harms_nobody(
-    database: Database, recorder: Recorder, backstage: Backstage
+    database: Database, writing: Writing, recorder: Recorder, backstage: Backstage
 ) -> None:
-    writer = GroupWriter(database.write, recorder.apply)
+    writer = GroupWriter(writing, recorder.apply)
     with backstage.blocked():
-        tasks = [asyncio.create_task(writer.submit(name)) for name in ("a", "b")]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        tasks[0].cancel()
-        await asyncio.sleep(0)
-    await tasks[1]
+        gone, kept = await submitted(writer, "a", "b")
+        await writing.begun.wait()
+        gone.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+    await kept
     await writer.submit("c")
 
     assert await database.read(written) == {"a", "b", "c"}
@@ -170,8 +189,7 @@ async def test_questions_can_be_grouped_as_well(database: Database, recorder: Re
 
 async def test_closing_finishes_what_was_taken_and_takes_no_more(database: Database, recorder: Recorder) -> None:
     writer = GroupWriter(database.write, recorder.apply)
-    taken = asyncio.create_task(writer.submit("a"))
-    await asyncio.sleep(0)
+    [taken] = await submitted(writer, "a")
     await writer.aclose()
 
     assert await taken == "wrote a"
