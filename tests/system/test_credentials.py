@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from bellhop.v1 import applications_pb2 as apps
 from bellhop.v1 import notifier_pb2 as notes
 from bellhop.v1 import push_registry_pb2 as reg
+from bellhop_server.app.authenticating import DeviceSecret
 from bellhop_server.domain.application import SecretKind
 from bellhop_server.rpc.admission import Limits
 from bellhop_server.rpc.auth import ACCESS
@@ -260,9 +261,19 @@ async def test_whatever_is_not_valid_looks_alike(house: House, path: str) -> Non
         [ID, ("authorization", f"Bearer {text}"), ("authorization", f"Bearer {text}")],
         [ID, (key, text), ("bind-grant", "eyJ")],
         [ID, ("bind-grant", "eyJ")],
+        [ID, ("app-secret", ADMIN_TOKEN)],
+        [ID, ("device-secret", ADMIN_TOKEN)],
+        [ID, ("device-secret", "x")],
+        [ID, (key, text), ("device-secret", "x" * 31)],
+        [("app-id", "nobody"), ("device-secret", "x")],
+        [("app-id", "nobody"), ("device-secret", "x" * 40)],
+        [("app-id", "nobody"), house.of(DEVICE)],
     ]
-    if not ACCESS[path].judges_device_secret:
-        wrong += [[ID, (key, text), ("device-secret", house.foreign[DEVICE])], [ID, ("device-secret", "x" * 40)]]
+    unknown: list[Metadata] = [[ID, ("device-secret", "x" * 40)], [ID, ("device-secret", house.foreign[DEVICE])]]
+    if ACCESS[path].device_secret is not DeviceSecret.OWN:
+        wrong += [*unknown, *([*metadata, (key, text)] for metadata in unknown)]
+    elif DEVICE not in accepted(path):
+        wrong += unknown
     for metadata in wrong:
         assert await house.reason(path, metadata) == "CREDENTIALS_INVALID", metadata
 
@@ -281,6 +292,9 @@ async def test_whatever_is_not_the_admin_token_looks_alike(house: House, path: s
         [("authorization", f"Bearer {house.revoked[APP]}")],
         [("authorization", f"Bearer {house.ended[CLIENT]}")],
         [ID, ("app-secret", "x")],
+        [("app-secret", ADMIN_TOKEN)],
+        [("device-secret", ADMIN_TOKEN)],
+        [ADMIN, ("device-secret", "x" * 40)],
     ]
     for metadata in wrong:
         assert await house.reason(path, metadata) == "CREDENTIALS_INVALID", metadata
@@ -290,7 +304,6 @@ async def test_whatever_is_not_the_admin_token_looks_alike(house: House, path: s
 async def test_a_valid_secret_of_another_kind_is_denied(house: House, path: str) -> None:
     denied: list[Metadata] = [
         [ID, ADMIN],
-        [ID, ("app-secret", ADMIN_TOKEN)],
         [ID, ("app-secret", house.good[CLIENT])],
         [ID, ("client-secret", house.good[APP])],
         [ID, ("client-secret", house.good[DEVICE])],
@@ -308,7 +321,7 @@ async def test_a_valid_secret_of_another_kind_is_denied(house: House, path: str)
 async def test_a_secret_of_an_application_does_not_administer(house: House, path: str) -> None:
     denied: list[Metadata] = [[ID, house.of(kind)] for kind in KEYS]
     denied += [[("authorization", f"Bearer {house.good[kind]}")] for kind in KEYS]
-    denied += [[house.of(APP)], [("app-secret", ADMIN_TOKEN)]]
+    denied += [[house.of(APP)]]
     for metadata in denied:
         assert await house.reason(path, metadata) == "CREDENTIAL_KIND_NOT_ACCEPTED", metadata
 

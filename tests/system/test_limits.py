@@ -7,11 +7,23 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 
+from bellhop.v1 import applications_pb2 as apps
 from bellhop.v1 import notifier_pb2 as notes
 from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.rpc.admission import Limits
-from tests.system.live_server import Live, Shop, credentials, details, live_server, refusal, settings_in, told
+from tests.system.live_server import (
+    Live,
+    Shop,
+    as_admin,
+    credentials,
+    details,
+    live_server,
+    refusal,
+    settings_in,
+    told,
+)
 
 MIB = 1024 * 1024
 
@@ -136,14 +148,49 @@ async def test_guessing_is_slow_but_never_in_the_way_of_those_who_know(narrow: L
     assert (await narrow.registry.CheckCredential(request, metadata=other.client)).app_id == "other"
 
 
-async def test_a_wrong_device_secret_counts_as_a_guess(narrow: Live) -> None:
+GUESSED: dict[str, Message] = {
+    "RegisterDevice": reg.RegisterDeviceRequest(),
+    "RegisterAnonymousDevice": reg.RegisterAnonymousDeviceRequest(),
+    "UnregisterDevice": reg.UnregisterDeviceRequest(),
+    "UpdateDevice": reg.UpdateDeviceRequest(locale="!"),
+    "GetDevice": reg.GetDeviceRequest(),
+    "CheckCredential": reg.CheckCredentialRequest(),
+}
+"""Requests that are as wrong as they can be: nobody hears of it before their caller is known."""
+
+SLOWED = ["CREDENTIALS_INVALID", "CREDENTIALS_INVALID", "AUTH_ATTEMPTS_EXCEEDED"]
+
+
+@pytest.mark.promise("P1")
+@pytest.mark.parametrize("method", GUESSED)
+async def test_a_wrong_device_secret_counts_as_a_guess(narrow: Live, method: str) -> None:
+    await narrow.shop()
+    call = getattr(narrow.registry, method)
+    guesses = [credentials("shop", device_secret=f"bhd_guess{number}") for number in range(3)]
+    assert [told(await refusal(call(GUESSED[method], metadata=guess)))[1] for guess in guesses] == SLOWED
+
+
+async def test_a_device_secret_that_the_rules_refuse_counts_as_a_guess(narrow: Live) -> None:
     shop = await narrow.shop()
     await device_of_anna(narrow, shop)
-    metadata = credentials("shop", device_secret="bhd_guess")
-    calls = [
-        lambda: narrow.registry.UpdateDevice(reg.UpdateDeviceRequest(device_id="d1"), metadata=metadata),
-        lambda: narrow.registry.UpdateDevice(reg.UpdateDeviceRequest(device_id="nobody's"), metadata=metadata),
-        lambda: narrow.registry.GetDevice(reg.GetDeviceRequest(device_id="d1"), metadata=metadata),
-    ]
-    reasons = [told(await refusal(call()))[1] for call in calls]
-    assert reasons == ["CREDENTIALS_INVALID", "CREDENTIALS_INVALID", "AUTH_ATTEMPTS_EXCEEDED"]
+    request = reg.RegisterAnonymousDeviceRequest(device_id="d1")
+    guesses = [credentials("shop", device_secret="x" * 40 + str(number)) for number in range(3)]
+    told_of = [told(await refusal(narrow.registry.RegisterAnonymousDevice(request, metadata=each))) for each in guesses]
+    assert [reason for _, reason, _ in told_of] == SLOWED
+
+
+@pytest.mark.promise("P1")
+async def test_guesses_at_the_admin_token_are_slow_whatever_application_they_name(narrow: Live) -> None:
+    request = reg.CheckCredentialRequest()
+    guesses = [(("app-id", f"app{number}"), ("authorization", "Bearer guess")) for number in range(3)]
+    told_of = [told(await refusal(narrow.registry.CheckCredential(request, metadata=guess))) for guess in guesses]
+    assert [reason for _, reason, _ in told_of] == SLOWED
+
+
+async def test_a_doubled_key_counts_for_its_application(narrow: Live) -> None:
+    shop = await narrow.shop()
+    request, doubled = reg.CheckCredentialRequest(), (*shop.sender, shop.sender[1])
+    told_of = [told(await refusal(narrow.registry.CheckCredential(request, metadata=doubled))) for _ in range(3)]
+    assert [reason for _, reason, _ in told_of] == SLOWED
+    administering = narrow.applications.ListApplications(apps.ListApplicationsRequest(), metadata=as_admin("wrong"))
+    assert told(await refusal(administering))[1] == "CREDENTIALS_INVALID"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from bellhop_server.app.authenticating import Access, Authenticating, Presented
+from bellhop_server.app.authenticating import Access, Authenticating, DeviceSecret, Presented
 from bellhop_server.domain import MINUTE, SECOND, Micros
 from bellhop_server.domain.application import Application, KnownSecret, Policy, SecretKind, digest_of
 from bellhop_server.domain.errors import (
@@ -117,16 +117,76 @@ async def test_a_retired_device_secret_is_nothing() -> None:
 @pytest.mark.parametrize(("length", "ownable"), [(31, False), (32, True)])
 async def test_the_registry_judges_a_device_secret_where_one_may_be_new(length: int, ownable: bool) -> None:
     store = FakeSecrets(secret("s1", SecretKind.CLIENT))
-    access = Access((SecretKind.CLIENT,), judges_device_secret=True)
+    access = Access((SecretKind.CLIENT,), device_secret=DeviceSecret.OWN)
     own = "n" * length
     came = Presented("shop", {SecretKind.CLIENT: "s1", SecretKind.DEVICE: own})
+    if not ownable:
+        with pytest.raises(CredentialsInvalid):
+            await authenticating(store).authenticate(came, access)
+        return
     proof = (await authenticating(store).authenticate(came, access)).proof
-    assert (proof.authority, proof.device_secret, proof.device_secret_ownable) == (True, digest_of(own), ownable)
+    assert (proof.authority, proof.device_secret, proof.device_secret_ownable) == (True, digest_of(own), True)
+
+
+@pytest.mark.promise("P1")
+@pytest.mark.parametrize(
+    ("accepted", "takes", "length", "good"),
+    [
+        ((SecretKind.DEVICE,), DeviceSecret.OWN, 32, True),
+        ((SecretKind.DEVICE,), DeviceSecret.OWN, 31, False),
+        ((SecretKind.CLIENT,), DeviceSecret.OWN, 32, False),
+        ((SecretKind.DEVICE,), DeviceSecret.DEPARTED, 32, False),
+        ((SecretKind.DEVICE,), DeviceSecret.LIVE, 32, False),
+    ],
+)
+async def test_a_device_secret_that_nobody_knows_is_a_guess_unless_it_may_be_new(
+    accepted: tuple[SecretKind, ...], takes: DeviceSecret, length: int, good: bool
+) -> None:
+    came = Presented("shop", {SecretKind.DEVICE: "n" * length})
+    attempt = authenticating(FakeSecrets()).authenticate(came, Access(accepted, device_secret=takes))
+    if good:
+        assert not (await attempt).proof.authority
+    else:
+        with pytest.raises(CredentialsInvalid):
+            await attempt
+
+
+@pytest.mark.parametrize(
+    ("takes", "until", "good"),
+    [
+        (DeviceSecret.DEPARTED, NOW + 1, True),
+        (DeviceSecret.DEPARTED, NOW, False),
+        (DeviceSecret.DEPARTED, None, False),
+        (DeviceSecret.LIVE, NOW + 1, False),
+    ],
+)
+async def test_a_secret_that_went_with_its_device_is_remembered_where_it_says_farewell(
+    takes: DeviceSecret, until: Micros | None, good: bool
+) -> None:
+    store = FakeSecrets(secret("d", SecretKind.DEVICE, device_id="d1", retire_time=NOW - 1, expire_time=until))
+    access = Access((SecretKind.APP, SecretKind.DEVICE), device_secret=takes)
+    attempt = authenticating(store).authenticate(shows("d", SecretKind.DEVICE), access)
+    if good:
+        assert not (await attempt).proof.authority
+    else:
+        with pytest.raises(CredentialsInvalid):
+            await attempt
+    with pytest.raises(CredentialsInvalid):
+        await authenticating(store).authenticate(shows("d"), access)
+
+
+@pytest.mark.promise("P1")
+@pytest.mark.parametrize("kind", SecretKind)
+@pytest.mark.parametrize("takes", DeviceSecret)
+async def test_the_admin_token_is_looked_for_under_no_key_but_its_own(kind: SecretKind, takes: DeviceSecret) -> None:
+    access = Access((SecretKind.APP,), device_secret=takes)
+    with pytest.raises(CredentialsInvalid):
+        await authenticating(FakeSecrets()).authenticate(shows("admin", kind), access)
 
 
 async def test_an_application_secret_does_not_become_a_devices_own() -> None:
     store = FakeSecrets(secret("s1", SecretKind.CLIENT), secret("s2"))
-    access = Access((SecretKind.CLIENT,), judges_device_secret=True)
+    access = Access((SecretKind.CLIENT,), device_secret=DeviceSecret.OWN)
     came = Presented("shop", {SecretKind.CLIENT: "s1", SecretKind.DEVICE: "s2"})
     with pytest.raises(CredentialKindNotAccepted):
         await authenticating(store).authenticate(came, access)
@@ -181,10 +241,14 @@ class TestPresented:
         assert presented([(key, "") for key in keys]) == Presented()
 
     @pytest.mark.parametrize("key", ["app-id", "client-secret", "app-secret", "device-secret", "bind-grant"])
-    def test_twice_is_invalid_whatever_it_is(self, key: str) -> None:
+    async def test_twice_is_invalid_whatever_it_is(self, key: str) -> None:
         for values in (("a", "a"), ("", "a"), ("", "")):
+            came = presented([("app-secret", "s1"), *((key, value) for value in values)])
             with pytest.raises(CredentialsInvalid):
-                presented([(key, value) for value in values])
+                await authenticating(FakeSecrets(secret("s1"))).authenticate(came, SENDER)
+
+    def test_of_an_id_that_came_twice_the_first_is_told(self) -> None:
+        assert presented([("app-id", "shop"), ("app-id", "other")]).app_id == "shop"
 
     def test_secrets_are_not_shown(self) -> None:
         came = presented([("app-secret", "hunter2"), ("authorization", "Bearer hunter2")])

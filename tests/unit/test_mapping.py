@@ -1,7 +1,6 @@
 """Proto to domain and back: total for a send, exact for all else; tokens and cursors that belong to one thing."""
 
 import math
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,7 +15,6 @@ from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.domain import DAY, HOUR
 from bellhop_server.domain.application import ApnsCredential, Credential, Policy, ProbeResult, Secret, SecretKind
 from bellhop_server.domain.device import ApnsEnvironment, Device, DeviceFacts, DeviceState, Platform, Target
-from bellhop_server.domain.errors import CursorInvalid, PageTokenInvalid
 from bellhop_server.domain.event import AcceptedEvent, ProgressEvent, ResultsEvent, SummaryEvent
 from bellhop_server.domain.fingerprint import fingerprint
 from bellhop_server.domain.message import (
@@ -32,8 +30,6 @@ from bellhop_server.domain.message import (
 )
 from bellhop_server.domain.notification import ApnsPushType, Priority
 from bellhop_server.rpc import mapping, mapping_message
-from bellhop_server.rpc.cursors import cursor_of, seq_of
-from bellhop_server.rpc.pages import Paging, Position
 
 AT = 1_800_000_000_123_456
 
@@ -304,68 +300,3 @@ def test_events() -> None:
 def test_a_result_of_nobody_has_no_platform_and_no_times_it_does_not_know() -> None:
     result = mapping_message.result(Result("", "anna", 0, Outcome.NOT_REGISTERED, "", 0, "", 0, AT, 0))
     assert (result.platform, result.HasField("invalid_since_time")) == (0, False)
-
-
-@given(seq=st.integers(min_value=0, max_value=2**63), other=st.text(max_size=5))
-def test_a_cursor_belongs_to_its_message_alone(seq: int, other: str) -> None:
-    cursor = cursor_of("shop", "m1", seq)
-    assert seq_of("shop", "m1", cursor) == seq
-    assert len(cursor) <= 128
-    assert cursor.replace("-", "").replace("_", "").isalnum()
-    for app_id, message_id in (("shop", "m2"), ("shop2", "m1"), ("shopm", "1")):
-        with pytest.raises(CursorInvalid):
-            seq_of(app_id, message_id, cursor)
-    if other:
-        with pytest.raises(CursorInvalid):
-            seq_of("shop", "m1", other)
-        with pytest.raises(CursorInvalid):
-            seq_of("shop", "m1", cursor + other)
-    assert seq_of("shop", "m1", "") == 0
-
-
-async def rows(*values: tuple[device_pb2.Device, Position]) -> AsyncIterator[tuple[device_pb2.Device, Position]]:
-    for value in values:
-        yield value
-
-
-def row(device_id: str, weight: int = 0) -> tuple[device_pb2.Device, Position]:
-    return device_pb2.Device(device_id=device_id, user_id="x" * weight), [device_id]
-
-
-async def test_pages_go_on_where_the_one_before_ended() -> None:
-    first = Paging(reg.ListDevicesRequest(page_size=2), "shop", default=100, most=1000)
-    page, token = await first.fill(rows(row("a"), row("b"), row("c")))
-    assert [each.device_id for each in page] == ["a", "b"]
-    second = Paging(reg.ListDevicesRequest(page_size=5, page_token=token), "shop", default=100, most=1000)
-    assert second.after == ["b"]
-    page, token = await second.fill(rows(row("c")))
-    assert (len(page), token) == (1, "")
-
-
-async def test_a_page_is_cut_by_size_but_never_empty() -> None:
-    paging = Paging(reg.ListDevicesRequest(), "shop", default=100, most=1000)
-    page, token = await paging.fill(rows(row("a", 3 * 2**20), row("b"), row("c")))
-    assert [each.device_id for each in page] == ["a"]
-    after = Paging(reg.ListDevicesRequest(page_token=token), "shop", default=100, most=1000).after
-    assert after == ["a"]
-
-
-@pytest.mark.parametrize(("asked", "size"), [(0, 100), (7, 7), (5000, 1000)])
-def test_page_sizes(asked: int, size: int) -> None:
-    assert Paging(reg.ListDevicesRequest(page_size=asked), "shop", default=100, most=1000).size == size
-
-
-def test_a_page_token_belongs_to_its_question() -> None:
-    token = Paging(reg.ListDevicesRequest(user_id="anna"), "shop", default=1, most=1).token(["d1"])
-    strangers = [
-        (reg.ListDevicesRequest(user_id="bert", page_token=token), "shop"),
-        (reg.ListDevicesRequest(user_id="anna", page_token=token, return_total_size=True), "shop"),
-        (reg.ListDevicesRequest(user_id="anna", page_token=token), "other"),
-        (reg.ListDevicesRequest(user_id="anna", page_token=token[:-1]), "shop"),
-        (reg.ListDevicesRequest(user_id="anna", page_token="A" * 5000), "shop"),
-        (reg.ListDevicesRequest(user_id="anna", page_token="é"), "shop"),
-        (apps.ListApplicationsRequest(page_token=token), "shop"),
-    ]
-    for request, app_id in strangers:
-        with pytest.raises(PageTokenInvalid):
-            Paging(request, app_id, default=1, most=1)

@@ -2,7 +2,8 @@
 
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
+from enum import Enum, auto
 
 from bellhop_server.domain import MINUTE, Micros
 from bellhop_server.domain.application import KnownSecret, SecretKind, digest_of
@@ -34,17 +35,29 @@ OWN_SECRET_LENGTH = 32
 _NOTE_EVERY = 10.0
 
 
+class DeviceSecret(Enum):
+    """Which texts a method takes for a `device-secret`; whatever else comes under that key is a failed attempt.
+
+    LIVE: one that proves a device. DEPARTED: also one that went with its device, as long as that is remembered. OWN:
+    also a text that is long enough to become a device's own, from a caller who may do without one. Of which device it
+    must be is for the rules of the registry to say.
+    """
+
+    LIVE = auto()
+    DEPARTED = auto()
+    OWN = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """What a method takes.
 
-    `accepted`: kinds of which one must come, unless `optional`. `judges_device_secret`: the rules of the registry say
-    what a `device-secret` is worth, since a device may bring one that nobody knows yet. `admin`: the admin token alone.
+    `accepted`: kinds of which one must come, unless `optional`. `admin`: the admin token alone.
     """
 
     accepted: tuple[SecretKind, ...] = ()
     optional: bool = False
-    judges_device_secret: bool = False
+    device_secret: DeviceSecret = DeviceSecret.LIVE
     admin: bool = False
 
     @property
@@ -55,12 +68,16 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What came with a call: non-empty texts by their key. `bearer` is that of `authorization`; empty: none came."""
+    """What came with a call: non-empty texts by their key. `bearer` is that of `authorization`; empty: none came.
+
+    `malformed`: a key came twice, or an `authorization` that is not a bearer's.
+    """
 
     app_id: str = ""
     secrets: dict[SecretKind, str] = field(default_factory=dict, repr=False)
     bearer: str = field(default="", repr=False)
     bind_grant: bool = False
+    malformed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +110,19 @@ class Authenticating:
 
         Raises CredentialsMissing, CredentialsInvalid (the same for every cause) and CredentialKindNotAccepted.
         """
+        if presented.malformed:
+            raise CredentialsInvalid()
         if not presented.app_id and not access.admin:
             raise CredentialsMissing((APP_ID, *access.keys))
-        claims = [_Claim(kind, digest_of(text)) for kind, text in presented.secrets.items()]
+        claims = [_Claim(kind, text) for kind, text in presented.secrets.items()]
         if presented.bearer:
-            claims.append(_Claim(None, digest_of(presented.bearer)))
+            claims.append(_Claim(None, presented.bearer))
         known = await self._store.find_secrets([claim.digest for claim in claims]) if claims else []
         now = self._clock.now()
         for claim in claims:
-            self._verify(claim, known, presented.app_id, now)
-        judged = [claim for claim in claims if not (claim.key is SecretKind.DEVICE and access.judges_device_secret)]
-        if presented.bind_grant or any(not claim.verified for claim in judged):
+            self._verify(claim, known, presented.app_id, access, now)
+        proved = SecretKind.DEVICE in access.accepted or any(claim.authority for claim in claims)
+        if presented.bind_grant or not all(claim.verified or (claim.becomes_own and proved) for claim in claims):
             raise CredentialsInvalid()
         self._check_kinds(claims, access)
         if not access.admin and not any(claim.found for claim in claims):
@@ -111,16 +130,20 @@ class Authenticating:
         await self._note_use(claims, access, now)
         return _caller(presented, claims)
 
-    def _verify(self, claim: "_Claim", known: Sequence[KnownSecret], app_id: str, now: Micros) -> None:
-        claim.admin = bool(self._admin_digest) and hmac.compare_digest(claim.digest, self._admin_digest)
+    def _verify(self, claim: "_Claim", known: Sequence[KnownSecret], app_id: str, access: Access, now: Micros) -> None:
+        if claim.key is None and self._admin_digest:
+            claim.admin = hmac.compare_digest(claim.digest, self._admin_digest)
+        departed = claim.key is SecretKind.DEVICE and access.device_secret is DeviceSecret.DEPARTED
         claim.found = [
             secret
             for secret in known
             if secret.digest == claim.digest
             and secret.app_id == (app_id or secret.app_id)
             and (secret.expire_time is None or secret.expire_time > now)
-            and secret.retire_time is None
+            and (secret.retire_time is None or (departed and secret.expire_time is not None))
         ]
+        own = claim.key is SecretKind.DEVICE and access.device_secret is DeviceSecret.OWN
+        claim.becomes_own = own and not claim.found and claim.ownable
 
     def _check_kinds(self, claims: Sequence["_Claim"], access: Access) -> None:
         """All are valid: is each under its own key, and one of them of a kind that the method takes?"""
@@ -145,7 +168,7 @@ class Authenticating:
             if secret.kind is not SecretKind.DEVICE:
                 if now - self._noted.get(secret.secret_id, 0) >= MINUTE:
                     self._noted[secret.secret_id] = self._to_note[secret.secret_id] = now
-            elif secret.pending and not access.judges_device_secret:
+            elif secret.pending and access.device_secret is DeviceSecret.LIVE:
                 await self._store.settle_device_secret(secret.app_id, secret.device_id, secret.digest, now)
 
     async def run(self) -> None:
@@ -170,9 +193,16 @@ class _Claim:
     """One credential that came: under which key (None: `authorization`), and what it turned out to be."""
 
     key: SecretKind | None
-    digest: bytes
+    text: InitVar[str]
+    digest: bytes = field(init=False)
+    ownable: bool = field(init=False)
+    becomes_own: bool = False
     admin: bool = False
     found: list[KnownSecret] = field(default_factory=list)
+
+    def __post_init__(self, text: str) -> None:
+        self.digest = digest_of(text)
+        self.ownable = len(text) >= OWN_SECRET_LENGTH
 
     @property
     def verified(self) -> bool:
@@ -182,6 +212,10 @@ class _Claim:
     def kind(self) -> SecretKind | None:
         """None: the admin token, or nothing that is known."""
         return self.found[0].kind if self.found and not self.admin else None
+
+    @property
+    def authority(self) -> bool:
+        return self.kind in (SecretKind.CLIENT, SecretKind.APP)
 
     @property
     def name(self) -> str:
@@ -196,23 +230,21 @@ class _Claim:
     def serves(self, access: Access) -> bool:
         if access.admin:
             return self.admin
-        if self.key is SecretKind.DEVICE and access.judges_device_secret:
-            return SecretKind.DEVICE in access.accepted
-        return self.kind in access.accepted
+        return (SecretKind.DEVICE if self.becomes_own else self.kind) in access.accepted
 
 
 def _caller(presented: Presented, claims: Sequence[_Claim]) -> Caller:
     found = [secret for claim in claims for secret in claim.found]
     ends = [secret.expire_time for secret in found if secret.expire_time is not None]
-    own = presented.secrets.get(SecretKind.DEVICE)
+    own = next((claim for claim in claims if claim.key is SecretKind.DEVICE), None)
     return Caller(
         app_id=presented.app_id,
         kinds=frozenset(secret.kind for secret in found),
         devices=frozenset(secret.device_id for secret in found if secret.kind is SecretKind.DEVICE),
         expire_time=min(ends, default=None),
         proof=Proof(
-            authority=any(secret.kind is not SecretKind.DEVICE for secret in found),
-            device_secret=digest_of(own) if own else None,
-            device_secret_ownable=own is not None and len(own) >= OWN_SECRET_LENGTH,
+            authority=any(claim.authority for claim in claims),
+            device_secret=None if own is None else own.digest,
+            device_secret_ownable=own is not None and own.ownable,
         ),
     )

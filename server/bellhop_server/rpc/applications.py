@@ -9,7 +9,7 @@ from bellhop_server.app.administering import Administering
 from bellhop_server.domain.application import ApnsCredential, Application, SecretKind
 from bellhop_server.domain.errors import InvalidRequest, Violation
 from bellhop_server.rpc import mapping
-from bellhop_server.rpc.pages import Paging, Position
+from bellhop_server.rpc.pages import BY_ID, Paging, Position
 from bellhop_server.rpc.validation import validate
 
 DEFAULT_PAGE = 50
@@ -46,7 +46,7 @@ class ApplicationsServicer(applications_pb2_grpc.ApplicationsServicer):
         self, request: apps.ListApplicationsRequest, context: Any
     ) -> apps.ListApplicationsResponse:
         validate(request)
-        paging = Paging(request, "", default=DEFAULT_PAGE, most=MAX_PAGE)
+        paging = Paging(request, "", BY_ID, default=DEFAULT_PAGE, most=MAX_PAGE)
 
         async def rows() -> AsyncIterator[tuple[apps.Application, Position]]:
             for each in await self._administering.list_applications(_after(paging), paging.size + 1):
@@ -81,7 +81,7 @@ class ApplicationsServicer(applications_pb2_grpc.ApplicationsServicer):
 
     async def ListSecrets(self, request: apps.ListSecretsRequest, context: Any) -> apps.ListSecretsResponse:
         validate(request)
-        paging = Paging(request, request.app_id, default=DEFAULT_PAGE, most=MAX_PAGE)
+        paging = Paging(request, request.app_id, BY_ID, default=DEFAULT_PAGE, most=MAX_PAGE)
 
         async def rows() -> AsyncIterator[tuple[apps.Secret, Position]]:
             for each in await self._administering.list_secrets(request.app_id, _after(paging), paging.size + 1):
@@ -108,7 +108,7 @@ class ApplicationsServicer(applications_pb2_grpc.ApplicationsServicer):
 
     async def ListCredentials(self, request: apps.ListCredentialsRequest, context: Any) -> apps.ListCredentialsResponse:
         validate(request)
-        paging = Paging(request, request.app_id, default=DEFAULT_PAGE, most=MAX_PAGE)
+        paging = Paging(request, request.app_id, BY_ID, default=DEFAULT_PAGE, most=MAX_PAGE)
 
         async def rows() -> AsyncIterator[tuple[apps.Credential, Position]]:
             for each in await self._administering.list_credentials(request.app_id):

@@ -5,9 +5,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable
 from urllib.parse import unquote
 
-from bellhop_server.app.authenticating import APP_ID, AUTHORIZATION, BIND_GRANT, KEYS, Access, Presented
+from bellhop_server.app.authenticating import APP_ID, AUTHORIZATION, BIND_GRANT, KEYS, Access, DeviceSecret, Presented
 from bellhop_server.domain.application import SecretKind
-from bellhop_server.domain.errors import AuthAttemptsExceeded, CredentialsInvalid
+from bellhop_server.domain.errors import AuthAttemptsExceeded
 
 _ADMIN = Access(admin=True)
 _APP = Access((SecretKind.APP,))
@@ -26,11 +26,11 @@ ACCESS: dict[str, Access] = {
     "/bellhop.v1.Applications/SetCredential": _ADMIN,
     "/bellhop.v1.Applications/ListCredentials": _ADMIN,
     "/bellhop.v1.Applications/DeleteCredential": _ADMIN,
-    "/bellhop.v1.PushRegistry/RegisterDevice": Access(_BINDING, judges_device_secret=True),
-    "/bellhop.v1.PushRegistry/RegisterAnonymousDevice": Access(_ANY, optional=True, judges_device_secret=True),
-    "/bellhop.v1.PushRegistry/UnregisterDevice": Access(_ANY, judges_device_secret=True),
+    "/bellhop.v1.PushRegistry/RegisterDevice": Access(_BINDING, device_secret=DeviceSecret.OWN),
+    "/bellhop.v1.PushRegistry/RegisterAnonymousDevice": Access(_ANY, optional=True, device_secret=DeviceSecret.OWN),
+    "/bellhop.v1.PushRegistry/UnregisterDevice": Access(_ANY, device_secret=DeviceSecret.DEPARTED),
     "/bellhop.v1.PushRegistry/UnregisterUser": Access(_BINDING),
-    "/bellhop.v1.PushRegistry/UpdateDevice": Access(_ANY, judges_device_secret=True),
+    "/bellhop.v1.PushRegistry/UpdateDevice": Access(_ANY),
     "/bellhop.v1.PushRegistry/GetDevice": Access(_ANY),
     "/bellhop.v1.PushRegistry/ListDevices": _APP,
     "/bellhop.v1.PushRegistry/CheckCredential": Access(_ANY),
@@ -45,29 +45,28 @@ _KNOWN_KEYS = frozenset((APP_ID, AUTHORIZATION, BIND_GRANT, *KEYS.values()))
 
 
 def presented(metadata: Iterable[tuple[str, str | bytes]]) -> Presented:
-    """The credentials in a call's metadata; an empty one counts as none.
-
-    Raises CredentialsInvalid: a key that came twice, or an `authorization` that is not a bearer's.
-    """
+    """The credentials in a call's metadata; an empty one counts as none. Of a key that came twice the first is told."""
     found: dict[str, str] = {}
+    twice = False
     for key, value in metadata:
         if key in _KNOWN_KEYS:
-            if key in found:
-                raise CredentialsInvalid()
-            found[key] = value if isinstance(value, str) else value.decode("latin-1")
+            twice = twice or key in found
+            found.setdefault(key, value if isinstance(value, str) else value.decode("latin-1"))
+    bearer = _bearer(found.get(AUTHORIZATION, ""))
     return Presented(
         app_id=found.get(APP_ID, ""),
         secrets={kind: found[key] for kind, key in KEYS.items() if found.get(key)},
-        bearer=_bearer(found.get(AUTHORIZATION, "")),
+        bearer=bearer or "",
         bind_grant=bool(found.get(BIND_GRANT)),
+        malformed=twice or bearer is None,
     )
 
 
-def _bearer(authorization: str) -> str:
-    """RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1)."""
+def _bearer(authorization: str) -> str | None:
+    """RFC 6750 section 2.1; the scheme's case does not matter (RFC 9110 section 11.1). None: of another scheme."""
     scheme, _, token = authorization.strip().partition(" ")
     if scheme and scheme.lower() != "bearer":
-        raise CredentialsInvalid()
+        return None
     return token.strip()
 
 

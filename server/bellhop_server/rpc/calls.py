@@ -10,6 +10,8 @@ from bellhop_server.app.authenticating import Caller
 class Call:
     """What a servicer may know of a call besides its request.
 
+    Failed credentials are counted for `attempt_at`: an application, or empty for the admin token.
+
     A stream notes in `message_id` and `cursor` what it has sent, so that however it ends the caller is told where to
     go on.
     """
@@ -17,6 +19,7 @@ class Call:
     method: str
     peer: str
     caller: Caller = field(default_factory=Caller)
+    attempt_at: str = ""
     message_id: str = ""
     cursor: str = ""
 

@@ -4,6 +4,7 @@ from bellhop_server.domain.errors import CursorInvalid
 from bellhop_server.rpc.opaque import seal, unseal
 
 _VERSION = b"\x01"
+_MOST = 2**63 - 1  # What a database counts to.
 
 
 def cursor_of(app_id: str, message_id: str, seq: int) -> str:
@@ -18,7 +19,10 @@ def seq_of(app_id: str, message_id: str, cursor: str) -> int:
     value = unseal(cursor, _owner(app_id, message_id))
     if value is None or len(value) != 9 or value[:1] != _VERSION:
         raise CursorInvalid(message_id)
-    return int.from_bytes(value[1:])
+    seq = int.from_bytes(value[1:])
+    if seq > _MOST:
+        raise CursorInvalid(message_id)
+    return seq
 
 
 def _owner(app_id: str, message_id: str) -> bytes:

@@ -18,7 +18,7 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
-from bellhop_server.app.authenticating import Access, Authenticating, Caller
+from bellhop_server.app.authenticating import Access, Authenticating
 from bellhop_server.domain import errors
 from bellhop_server.rpc.admission import Admission, Limits
 from bellhop_server.rpc.auth import ACCESS, WrongAttempts, address_of, presented
@@ -120,8 +120,8 @@ class Edge(grpc.aio.ServerInterceptor):
         size = sum(len(key) + len(value) for key, value in metadata)
         self._check_size("metadata", size, self._limits.metadata_bytes)
         came = presented(metadata)
-        # Whoever guesses at the admin token guesses at one secret, whatever application they name.
-        call.caller = Caller(app_id="" if access.admin else came.app_id)
+        # `authorization` may be a guess at the admin token, which is one secret, whatever application they name.
+        call.attempt_at = "" if access.admin or came.bearer else came.app_id
         call.caller = await self._authenticating.authenticate(came, access)
         self._check_size("request", len(raw), self._limits.request_bytes)
         try:
@@ -168,7 +168,7 @@ class Edge(grpc.aio.ServerInterceptor):
         match error:
             case errors.CredentialsInvalid():
                 try:
-                    self._attempts.failed(address_of(call.peer), call.caller.app_id)
+                    self._attempts.failed(address_of(call.peer), call.attempt_at)
                 except errors.AuthAttemptsExceeded as exceeded:
                     return exceeded
                 return error

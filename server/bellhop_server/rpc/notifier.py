@@ -17,7 +17,7 @@ from bellhop_server.rpc import mapping, mapping_message
 from bellhop_server.rpc.calls import CURRENT, caller
 from bellhop_server.rpc.cursors import cursor_of, seq_of
 from bellhop_server.rpc.metrics import Metrics
-from bellhop_server.rpc.pages import Paging, Position
+from bellhop_server.rpc.pages import BY_NUMBER, BY_TIME_AND_NUMBER, Paging, Position
 from bellhop_server.rpc.validation import validate
 
 MESSAGES_PAGE, MAX_MESSAGES_PAGE = 50, 500
@@ -73,7 +73,7 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
 
     async def ListMessages(self, request: notes.ListMessagesRequest, context: Any) -> notes.ListMessagesResponse:
         validate(request)
-        paging = Paging(request, caller().app_id, default=MESSAGES_PAGE, most=MAX_MESSAGES_PAGE)
+        paging = Paging(request, caller().app_id, BY_TIME_AND_NUMBER, default=MESSAGES_PAGE, most=MAX_MESSAGES_PAGE)
         page, token = await paging.fill(self._messages(request, paging))
         return notes.ListMessagesResponse(messages=page, next_page_token=token)
 
@@ -100,7 +100,7 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
     async def ListResults(self, request: notes.ListResultsRequest, context: Any) -> notes.ListResultsResponse:
         validate(request)
         message = await self._store.get_message(caller().app_id, request.message_id)
-        paging = Paging(request, caller().app_id, default=RESULTS_PAGE, most=MAX_RESULTS_PAGE)
+        paging = Paging(request, caller().app_id, BY_NUMBER, default=RESULTS_PAGE, most=MAX_RESULTS_PAGE)
         query = ResultQuery(
             message.ref,
             mapping_message.filter_of(request.result_filter),

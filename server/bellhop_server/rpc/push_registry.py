@@ -12,7 +12,7 @@ from bellhop_server.domain.errors import CredentialsInvalid
 from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.rpc import mapping
 from bellhop_server.rpc.calls import caller
-from bellhop_server.rpc.pages import Paging, Position
+from bellhop_server.rpc.pages import BY_ID, Paging, Position
 from bellhop_server.rpc.validation import validate
 
 DEFAULT_PAGE = 100
@@ -103,7 +103,7 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
 
     async def ListDevices(self, request: reg.ListDevicesRequest, context: Any) -> reg.ListDevicesResponse:
         validate(request)
-        paging = Paging(request, caller().app_id, default=DEFAULT_PAGE, most=MAX_PAGE)
+        paging = Paging(request, caller().app_id, BY_ID, default=DEFAULT_PAGE, most=MAX_PAGE)
         query = DeviceQuery(
             app_id=caller().app_id,
             user_id=request.user_id,
