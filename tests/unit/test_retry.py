@@ -89,7 +89,7 @@ def test_delays_grow_to_a_cap(verdict: Verdict, delays: list[float]) -> None:
 
 
 def test_the_provider_may_ask_for_longer_but_not_for_less() -> None:
-    assert decide(item(), Answer(Verdict.THROTTLED_SENDER, retry_after=300.0), message(), NOW) == 300.0
+    assert decide(item(), Answer(Verdict.THROTTLED_SENDER, retry_after=299.2), message(), NOW) == 300.0
     assert decide(item(), Answer(Verdict.THROTTLED_SENDER, retry_after=1.0), message(), NOW) == 60.0
 
 

@@ -4,6 +4,7 @@ Delays follow what the providers ask for: APNs and FCM answer 5xx and throttling
 that surely was not taken may go again at once.
 """
 
+import math
 from dataclasses import dataclass
 
 from bellhop_server.domain import MINUTE, SECOND, Micros
@@ -109,7 +110,8 @@ def decide(item: Item, answer: Answer, message: Message, now: Micros) -> Outcome
         return Outcome.EXPIRED
     if item.attempts >= MAX_ATTEMPTS:
         return Outcome.GAVE_UP
-    delay = max(_delay(verdict, item), answer.retry_after or 0.0)
+    # In whole seconds what a provider asks for is the same for its answers of one moment, and they share a batch.
+    delay = max(_delay(verdict, item), float(math.ceil(answer.retry_after or 0)))
     if now + int(delay * SECOND) >= last_call(message):
         return Outcome.UNKNOWN if verdict is Verdict.UNKNOWN else Outcome.EXPIRED
     return delay
