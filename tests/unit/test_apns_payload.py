@@ -286,3 +286,16 @@ def test_types_that_live_without_content() -> None:
 def test_quotes_controls_and_emoji_travel() -> None:
     text = 'say "hi"\\ \n\0 👋🏽 \u2028'
     assert payload(Notification(body=text))["aps"]["alert"]["body"] == text
+
+
+def test_a_background_push_leaves_out_what_other_networks_show() -> None:
+    notification = Notification(
+        title="Hello",
+        body="There",
+        sound="bell.caf",
+        badge=3,
+        data={"order": "7"},
+        apns=ApnsOverride(push_type=ApnsPushType.BACKGROUND),
+    )
+
+    assert payload(notification) == {"aps": {"content-available": 1}, "order": "7"}

@@ -95,6 +95,8 @@ def test_every_request_of_the_contract_has_rules() -> None:
         apns(aps={"interruption-level": "critical", "sound": {"critical": 1, "name": "default", "volume": 0.8}}),
         apns(aps={"event": "update", "timestamp": 1.7e9, "content-state": {"a": [1, None, "x"]}, "badge": 3}),
         apns(aps={"unheard-of": [{}], "relevance-score": 0.5}, payload={"order": {"id": 17}}),
+        apns(push_type=message_pb2.APNS_PUSH_TYPE_LIVE_ACTIVITY, aps={"event": "end", "timestamp": 1.7e9}),
+        apns(push_type=message_pb2.APNS_PUSH_TYPE_BACKGROUND, payload={"order": {"id": 17}}),
         apps.CreateApplicationRequest(display_name="Shop"),
         apps.RotateSecretRequest(app_id="shop", kind=apps.SECRET_KIND_APP, overlap={"seconds": 90 * 86400}),
         credential(),
@@ -192,6 +194,25 @@ WRONG: list[tuple[Message, list[str]]] = [
     (
         apns(payload={"aps": {}, "bellhop": 1, "ok": 2}),
         ['notification.apns.payload["aps"]', 'notification.apns.payload["bellhop"]'],
+    ),
+    (
+        notification(
+            title="", silent=True, apns=message_pb2.ApnsOverride(title="t", push_type=message_pb2.APNS_PUSH_TYPE_ALERT)
+        ),
+        ["notification.apns.push_type", "notification.apns.title"],
+    ),
+    (
+        apns(push_type=message_pb2.APNS_PUSH_TYPE_BACKGROUND, body="b", aps={"alert": "a", "badge": 1, "sound": "s"}),
+        [
+            "notification.apns.body",
+            'notification.apns.aps["alert"]',
+            'notification.apns.aps["badge"]',
+            'notification.apns.aps["sound"]',
+        ],
+    ),
+    (
+        apns(push_type=message_pb2.APNS_PUSH_TYPE_LIVE_ACTIVITY, aps={"event": "update"}),
+        ['notification.apns.aps["timestamp"]', 'notification.apns.aps["content-state"]'],
     ),
     (apns(payload={"a": {"b": [1, math.nan]}}), ['notification.apns.payload["a"]["b"][1]']),
     (apns(aps={"relevance-score": math.inf}), ['notification.apns.aps["relevance-score"]']),

@@ -664,8 +664,9 @@ class ApnsOverride(_message.Message):
     content_available: _builtins.bool
     """Also wakes the app in the background (`content-available`). Default false; a silent notification always has it."""
     push_type: Global___ApnsPushType.ValueType
-    """Header `apns-push-type`; it also adds the type's suffix to the topic. Default: BACKGROUND for a silent
-    notification, else ALERT.
+    """Header `apns-push-type`; it also adds the type's suffix to the topic. BACKGROUND shows nothing on APNs, whatever
+    the fields outside say; texts, `alert`, `badge` or `sound` in here are then refused, as is ALERT for a silent
+    notification. LIVE_ACTIVITY needs its keys in `aps`. Default: BACKGROUND for a silent notification, else ALERT.
     """
     collapse_key: _builtins.str
     """Replaces `Notification.collapse_key` on this network: up to 64 bytes of UTF-8 without control characters, and an

@@ -84,6 +84,7 @@ def _notification(found: Findings, notification: message_pb2.Notification) -> No
             found.add(entry("notification.data", key), "is a reserved key")
     if notification.HasField("apns"):
         _apns(found, notification.apns)
+        _push_type(found, notification)
 
 
 def _url(found: Findings, path: str, value: str, scheme: str = "") -> None:
@@ -133,6 +134,27 @@ def _apns(found: Findings, apns: message_pb2.ApnsOverride) -> None:
                 found.add(entry(f"{path}.aps", key), description)
 
 
+def _push_type(found: Findings, notification: message_pb2.Notification) -> None:
+    """What goes against the push type. Neutral texts do not: on APNs a background push leaves them out."""
+    path, apns = "notification.apns", notification.apns
+    background = apns.push_type == message_pb2.APNS_PUSH_TYPE_BACKGROUND
+    if notification.silent and apns.push_type == message_pb2.APNS_PUSH_TYPE_ALERT:
+        found.add(f"{path}.push_type", "would be shown, but the notification is silent")
+    if notification.silent or background:
+        why = "would be shown, but the notification is " + ("silent" if notification.silent else "a background push")
+        for name in ("title", "body", "title_loc_key", "loc_key", "launch_image"):
+            if getattr(apns, name):
+                found.add(f"{path}.{name}", why)
+        for key in ("alert", "badge", "sound"):
+            if key in apns.aps.fields:
+                found.add(entry(f"{path}.aps", key), why)
+    if apns.push_type == message_pb2.APNS_PUSH_TYPE_LIVE_ACTIVITY:
+        event = apns.aps.fields["event"].string_value if "event" in apns.aps.fields else ""
+        for key in ("timestamp", "event", *_OF_LIVE_ACTIVITY.get(event, ())):
+            if key not in apns.aps.fields:
+                found.add(entry(f"{path}.aps", key), "is required for a Live Activity")
+
+
 def _json(found: Findings, path: str, struct: Struct) -> None:
     for key, value in sorted(struct.fields.items()):
         _json_value(found, entry(path, key), value)
@@ -150,6 +172,9 @@ def _json_value(found: Findings, path: str, value: Value) -> None:
             for index, each in enumerate(value.list_value.values):
                 _json_value(found, f"{path}[{index}]", each)
 
+
+# Keys of `aps` that an event of a Live Activity needs beside `timestamp` and `event`.
+_OF_LIVE_ACTIVITY = {"start": ("attributes-type", "attributes", "content-state", "alert"), "update": ("content-state",)}
 
 # What Apple documents for keys of `aps` (Generating a remote notification; Starting and updating Live Activities with
 # ActivityKit push notifications). Each returns what is wrong, or nothing.

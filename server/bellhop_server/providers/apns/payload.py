@@ -97,6 +97,9 @@ def _payload(notification: Notification, apns: ApnsOverride, push_type: ApnsPush
 
 
 def _aps(notification: Notification, apns: ApnsOverride, push_type: ApnsPushType) -> dict[str, Any]:
+    if push_type is ApnsPushType.BACKGROUND:
+        # Apple: nothing but `content-available`, so texts that are meant for other networks are left out.
+        return {"content-available": 1} | apns.aps
     fields: dict[str, Any] = {
         "alert": _alert(notification, apns),
         "sound": notification.sound,
@@ -106,7 +109,7 @@ def _aps(notification: Notification, apns: ApnsOverride, push_type: ApnsPushType
     aps = {key: value for key, value in fields.items() if value}
     if notification.badge is not None:
         aps["badge"] = notification.badge
-    if notification.silent or apns.content_available or push_type is ApnsPushType.BACKGROUND:
+    if notification.silent or apns.content_available:
         aps["content-available"] = 1
     if apns.mutable_content:
         aps["mutable-content"] = 1
