@@ -1,4 +1,4 @@
-"""`python -m benchmarks [fanout] [memory] [registration]`: Markdown on standard output. All of them by default."""
+"""`python -m benchmarks [fanout] [memory] [registration] [items]`: Markdown on standard output. Default: all."""
 
 import os
 import platform
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks.fanout import fanout
+from benchmarks.items import items
 from benchmarks.memory import memory
 from benchmarks.registration import registration
 from benchmarks.stage import Stage, stage
@@ -17,6 +18,7 @@ PARTS: dict[str, tuple[str, Callable[[Stage], list[str]]]] = {
     "fanout": (f"Fan-out of one message to {DEVICES:,} devices", lambda on: fanout(on, DEVICES)),
     "memory": ("Memory by the size of the audience", lambda on: memory(on, AUDIENCES)),
     "registration": ("Registration under 64 callers", registration),
+    "items": ("Planned devices as rows and packed", items),
 }
 
 

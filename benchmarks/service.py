@@ -34,7 +34,7 @@ def serving(folder: Path, database_url: str, master_key: str, sink_port: int, ca
         "BELLHOP_LISTEN": "127.0.0.1:0",
         "BELLHOP_DATABASE_URL": database_url,
         "BELLHOP_MASTER_KEY": master_key,
-        "BELLHOP_ADMIN_TOKEN": "benchmark",
+        "BELLHOP_ADMIN_TOKEN": "benchmark-admin-token",
         "BELLHOP_APNS_URL": f"https://localhost:{sink_port}",
         "BELLHOP_PROVIDER_CA": str(ca),
     }

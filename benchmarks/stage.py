@@ -38,7 +38,7 @@ class Stage:
     def service(self, backend: str, devices: int) -> Iterator[tuple[Service, Seeded]]:
         """A server over a database of that kind, durable, with so many devices."""
         key = new_master_key()
-        with _database(backend) as url:
+        with database(backend) as url:
             seeded = asyncio.run(seed(url, key, devices))
             with serving(self.folder, url, key, self.port, self.ca) as service:
                 yield service, seeded
@@ -56,7 +56,8 @@ def stage() -> Iterator[Stage]:
 
 
 @contextmanager
-def _database(backend: str) -> Iterator[str]:
+def database(backend: str) -> Iterator[str]:
+    """The URL of an empty database of that kind, durable, for as long as the context lasts."""
     if backend == "sqlite":
         with tempfile.TemporaryDirectory(prefix="bellhop-bench-") as name:
             yield f"sqlite:///{Path(name) / 'bellhop.db'}"
