@@ -234,6 +234,21 @@ def test_watch_goes_on_from_a_cursor(run: Run, server: ScriptedServer) -> None:
     assert "token invalid" in done.out
 
 
+def test_a_watch_that_is_refused_is_one_line(run: Run, server: ScriptedServer) -> None:
+    gone = Refusal(grpc.StatusCode.NOT_FOUND, "no such message", error_info("MESSAGE_NOT_FOUND"))
+    server.notifier.cuts = [(0, gone)]
+
+    assert run("watch", "nosuch").err == "bellhop: MESSAGE_NOT_FOUND: no such message\n"
+
+
+@pytest.mark.parametrize("option", ["--json-file", "--users-file"])
+def test_what_is_not_utf_8_is_told_in_one_line(run: Run, tmp_path: Path, option: str) -> None:
+    (tmp_path / "bad").write_bytes(b"\xff\xfe")
+    done = run("send", option, "bad")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert done.err.startswith("bellhop: Arguments and files must be UTF-8")
+
+
 def test_ids_cannot_move_the_cursor(run: Run, server: ScriptedServer) -> None:
     server.registry.devices = [device_pb2.Device(device_id="d\x1b[2J1", user_id="an\u202ena", platform=1, state=99)]
 

@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.format_message() + hint)
     except click.ClickException as error:
         return _fail(error.format_message())
+    except UnicodeError as error:
+        return _fail(f"Arguments and files must be UTF-8 ({error}).")
     except click.Abort:
         return 130
     except BrokenPipeError:

@@ -30,7 +30,7 @@ async def follow(stream: SendStream, *, as_json: bool) -> int:
         else:
             await _Report(console()).follow(stream)
     except (BellhopError, asyncio.CancelledError):
-        if stream.message_id:
+        if stream.accepted:
             after = f" --after {stream.cursor}" if stream.cursor else ""
             click.echo(f"The message goes on; so does: bellhop watch {stream.message_id}{after}", err=True)
         raise

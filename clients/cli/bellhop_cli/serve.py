@@ -1,5 +1,6 @@
 """`bellhop serve`: the server."""
 
+import os
 from pathlib import Path
 
 import click
@@ -11,6 +12,8 @@ from bellhop_cli.settings import config_option, load_settings
 @config_option
 def command(config: Path | None) -> None:
     """Serve gRPC until SIGTERM or Ctrl-C. Works without any setting, on this machine alone."""
+    # gRPC reads it while it loads. A stranger's failed handshake must not put lines into the log that are not JSON.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from bellhop_server.main import ServerFailed, StartRefused, run
 
     settings = load_settings(config)

@@ -113,7 +113,7 @@ class SendStream(AsyncIterator[SendEvent]):
                 return
             failures += 1
             policy = self._retry_policy
-            if failures >= (policy.resuming_attempts if self.message_id else policy.opening_attempts):
+            if failures >= (policy.resuming_attempts if self.accepted else policy.opening_attempts):
                 raise interruption
             await asyncio.sleep(policy.delay(failures, interruption.retry_after))
 
