@@ -235,18 +235,15 @@ def test_watch_goes_on_from_a_cursor(run: Run, server: ScriptedServer) -> None:
 
 
 def test_a_watch_that_is_refused_is_one_line(run: Run, server: ScriptedServer) -> None:
-    gone = Refusal(grpc.StatusCode.NOT_FOUND, "no such message", error_info("MESSAGE_NOT_FOUND"))
-    server.notifier.cuts = [(0, gone)]
-
+    server.notifier.cuts = [(0, Refusal(grpc.StatusCode.NOT_FOUND, "no such message", error_info("MESSAGE_NOT_FOUND")))]
     assert run("watch", "nosuch").err == "bellhop: MESSAGE_NOT_FOUND: no such message\n"
 
 
 @pytest.mark.parametrize("option", ["--json-file", "--users-file"])
 def test_what_is_not_utf_8_is_told_in_one_line(run: Run, tmp_path: Path, option: str) -> None:
     (tmp_path / "bad").write_bytes(b"\xff\xfe")
-    done = run("send", option, "bad")
-    assert (done.code, done.err.count("\n")) == (2, 1)
-    assert done.err.startswith("bellhop: Arguments and files must be UTF-8")
+    [line] = run("send", option, "bad").err.splitlines()
+    assert line.startswith("bellhop: Arguments and files must be UTF-8")
 
 
 def test_ids_cannot_move_the_cursor(run: Run, server: ScriptedServer) -> None:
