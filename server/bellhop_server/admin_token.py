@@ -1,14 +1,25 @@
-"""The admin token of a server that was given none: made once, kept in a file for its owner alone."""
+"""The admin token: as it was given, or made once and kept in a file for its owner alone."""
 
 import os
+import re
 import secrets
 from pathlib import Path
 
 FILE_NAME = "bellhop.admin-token"
 
+# It opens everything, and whoever guesses is slowed but never stopped. No metadata carries other characters whole.
+_USABLE = re.compile(r"[!-~]{16,}")
+
 
 class AdminTokenRefused(Exception):
-    """The file cannot be used; the text says why, and holds no token."""
+    """The token, or the file, cannot be used; the text says why, and holds no token."""
+
+
+def check(token: str, where: str) -> str:
+    """The token that came from there. Raises AdminTokenRefused."""
+    if not _USABLE.fullmatch(token):
+        raise AdminTokenRefused(f"{where} is no admin token: 16 or more visible ASCII characters, no blanks.")
+    return token
 
 
 def load_or_create(path: Path) -> str:
@@ -23,7 +34,7 @@ def load_or_create(path: Path) -> str:
         raise AdminTokenRefused(f"Cannot use {path}: {error}") from error
     if not token:
         raise AdminTokenRefused(f"{path} is empty. Delete it, and the next start makes a new one.")
-    return token
+    return check(token, f"What {path} holds")
 
 
 def _create(path: Path, content: str) -> None:

@@ -41,9 +41,10 @@ from bellhop_server.rpc.applications import ApplicationsServicer
 from bellhop_server.rpc.metrics import MeasuredQueue, Metrics, MetricsServer
 from bellhop_server.rpc.notifier import NotifierServicer
 from bellhop_server.rpc.push_registry import PushRegistryServicer
-from bellhop_server.rpc.server import ListenError, RpcServer, Servicers, Tls
+from bellhop_server.rpc.server import ListenError, RpcServer, Servicers
+from bellhop_server.rpc.tls import Tls, TlsRefused
 from bellhop_server.settings import Address, Settings
-from bellhop_server.store.database import sqlite_path
+from bellhop_server.store.database import postgresql_dsn, sqlite_path
 from bellhop_server.store.failures import DatabaseRefused
 from bellhop_server.store.seal import KeyRefused, MasterKey
 from bellhop_server.store.sql_store import SqlStore
@@ -114,7 +115,7 @@ async def running_server(
     try:
         async with AsyncExitStack() as stack:
             yield await _start(settings, providers, limits, stack)
-    except (ListenError, KeyRefused, DatabaseRefused, admin_token.AdminTokenRefused) as error:
+    except (ListenError, TlsRefused, KeyRefused, DatabaseRefused, admin_token.AdminTokenRefused) as error:
         raise StartRefused(str(error)) from error
 
 
@@ -193,7 +194,7 @@ def _serve_metrics(settings: Settings, metrics: Metrics, stack: AsyncExitStack) 
 
 def _admin_token(settings: Settings) -> str:
     if settings.admin_token:
-        return settings.admin_token
+        return admin_token.check(settings.admin_token, "BELLHOP_ADMIN_TOKEN")
     path = Path(admin_token.FILE_NAME).resolve()
     token = admin_token.load_or_create(path)
     _log.info("the admin token is in a file", file=str(path))
@@ -205,6 +206,7 @@ def _master_key(settings: Settings) -> MasterKey:
         return MasterKey.parse(settings.master_key)
     database = sqlite_path(settings.database_url)
     if database is None:
+        postgresql_dsn(settings.database_url)
         raise StartRefused("PostgreSQL needs BELLHOP_MASTER_KEY: 32 random bytes as base64, the same on every node.")
     return MasterKey.load_or_create(database.with_name(MASTER_KEY_FILE))
 

@@ -66,7 +66,10 @@ class Settings:
     """`sqlite:///file`, relative to the working directory, or `postgresql://…`. Never shown: it may hold a password."""
 
     admin_token: str = field(default="", repr=False)
-    """Opens the Applications service. Empty: kept in `bellhop.admin-token`, which is made on first start."""
+    """Opens the Applications service: 16 or more visible ASCII characters.
+
+    Empty: kept in `bellhop.admin-token`, which is made on first start.
+    """
 
     master_key: str = field(default="", repr=False)
     """Seals provider credentials: 32 bytes as base64. Empty, on SQLite: kept in `bellhop.key`, made on first start."""

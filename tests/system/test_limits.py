@@ -1,6 +1,8 @@
 """What a server takes at once, and how it says that it is too much."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from bellhop.v1 import applications_pb2 as apps
 from bellhop.v1 import notifier_pb2 as notes
 from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.rpc.admission import Limits
+from bellhop_server.rpc.server import OPTIONS
 from tests.system.live_server import (
     Live,
     Shop,
@@ -106,6 +109,61 @@ async def test_streams_of_a_connection_have_a_limit(narrow: Live) -> None:
     async for _ in first:
         pass
     await open_stream(narrow, shop)
+
+
+OPEN_STREAMS = {
+    "/grpc.health.v1.Health/Watch": b"",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": b"\x3a\x00",  # list_services
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": b"\x3a\x00",
+}
+
+
+@pytest.mark.parametrize("path", OPEN_STREAMS)
+async def test_streams_that_take_no_credentials_have_the_same_limit(narrow: Live, path: str) -> None:
+    def opened() -> "grpc.aio.StreamStreamCall[bytes, bytes]":
+        return narrow.channel.stream_stream(path)()
+
+    first = opened()
+    await first.write(OPEN_STREAMS[path])
+    assert await first.read() is not grpc.aio.EOF
+    for other in OPEN_STREAMS:
+        second = narrow.channel.stream_stream(other)()
+        await second.write(OPEN_STREAMS[other])
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await second.read()
+        assert told(refused.value)[1:] == ("OVERLOADED", {"queue": "streams"})
+    first.cancel()
+    while True:  # Until the server has heard of it.
+        again = opened()
+        try:
+            await again.write(OPEN_STREAMS[path])
+            assert await again.read() is not grpc.aio.EOF
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            continue
+        break
+
+
+def settings_of(address: str) -> dict[int, int]:
+    """What a server says of a connection at its beginning (RFC 9113 section 6.5)."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as peer:
+        peer.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+        read = peer.makefile("rb").read
+        length = int.from_bytes(read(9)[:3])
+        frame = read(length)
+    return dict(struct.unpack_from(">HI", frame, at) for at in range(0, length, 6))
+
+
+async def test_a_connection_has_a_limit_beyond_that_of_its_streams(live: Live) -> None:
+    max_concurrent_streams = (await asyncio.to_thread(settings_of, live.server.address))[3]
+    assert max_concurrent_streams == 2 * Limits().streams_per_connection
+
+
+async def test_clients_may_ping_every_ten_seconds() -> None:
+    """Seen in the options, since gRPC sends away only who has pinged too often for half a minute."""
+    options = dict(OPTIONS)
+    assert options["grpc.http2.min_ping_interval_without_data_ms"] < 10_000
+    assert options["grpc.keepalive_permit_without_calls"] == 1
 
 
 async def test_calls_have_a_limit(narrow: Live) -> None:

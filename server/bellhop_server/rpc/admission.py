@@ -54,10 +54,11 @@ class Admission:
                 self._idle.set()
 
     @contextmanager
-    def stream(self, app_id: str, connection: str) -> Iterator[None]:
-        """One stream of an application over a connection. Raises Overloaded."""
-        keys = {f"app {app_id}": self._limits.streams_per_application}
-        keys[f"connection {connection}"] = self._limits.streams_per_connection
+    def stream(self, connection: str, app_id: str | None = None) -> Iterator[None]:
+        """One stream over a connection; None: it is no application's. Raises Overloaded."""
+        keys = {f"connection {connection}": self._limits.streams_per_connection}
+        if app_id is not None:
+            keys[f"app {app_id}"] = self._limits.streams_per_application
         if any(self._streams[key] >= most for key, most in keys.items()):
             raise Overloaded("streams")
         self._streams.update(keys.keys())

@@ -45,7 +45,7 @@ class _ReaderStalled(Exception):
 
 
 class Edge(grpc.aio.ServerInterceptor):
-    """Serves the methods of the contract; other services (health, reflection) pass by."""
+    """Serves the methods of the contract. Of other services (health, reflection) it counts the streams alone."""
 
     def __init__(
         self,
@@ -72,9 +72,9 @@ class Edge(grpc.aio.ServerInterceptor):
         if known is not None:
             return known
         handler = await continuation(handler_call_details)
-        if handler is None or not method.startswith(OURS):
-            return handler
-        wrapped = self._wrapped(method, handler)
+        if handler is None:
+            return None
+        wrapped = self._wrapped(method, handler) if method.startswith(OURS) else self._counted(method, handler)
         self._handlers[method] = wrapped
         return wrapped
 
@@ -102,7 +102,7 @@ class Edge(grpc.aio.ServerInterceptor):
 
             async def serve() -> None:
                 request = await self._admit(call, access, raw, context, parse)
-                with self._admission.stream(call.caller.app_id, call.peer):
+                with self._admission.stream(call.peer, call.caller.app_id):
                     await self._pump(answers(request, context), context)
 
             with self._metrics.streams.labels(method).track_inprogress():
@@ -111,6 +111,25 @@ class Edge(grpc.aio.ServerInterceptor):
         if answers is not None:
             return grpc.unary_stream_rpc_method_handler(stream, None, handler.response_serializer)
         return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
+
+    def _counted(self, method: str, handler: Handler) -> Handler:
+        """Another service's handler. Its streams, open to anybody, are as many over a connection as ours may be."""
+        serve: Any = handler.stream_stream or handler.unary_stream
+        if serve is None:
+            return handler
+
+        async def stream(asked: Any, context: Context) -> None:
+            call = Call(method, context.peer())
+            try:
+                with self._admission.stream(call.peer):
+                    await serve(asked, context)
+            except errors.Overloaded as error:
+                await self._abort(call, context, error)
+
+        codec = (handler.request_deserializer, handler.response_serializer)
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(stream, *codec)
+        return grpc.unary_stream_rpc_method_handler(stream, *codec)
 
     async def _admit(
         self, call: Call, access: Access, raw: bytes, context: Context, parse: Callable[[bytes], Message]

@@ -8,15 +8,20 @@ from importlib.resources import files
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pool
+from google.protobuf import text_format
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 import bellhop.v1
 
 # Same messages, another name: newer tools ask for v1 first.
 _V1 = "grpc.reflection.v1.ServerReflection"
+_V1ALPHA = "grpc.reflection.v1alpha.ServerReflection"
+REFLECTION = (_V1, _V1ALPHA)
 
 _Response = reflection_pb2.ServerReflectionResponse
 
@@ -26,16 +31,22 @@ class ReflectionServicer(reflection_pb2_grpc.ServerReflectionServicer):  # type:
 
     def __init__(self, services: Iterable[str]) -> None:
         self._services = sorted(services)
-        self._pool = descriptor_pool.Default()
-        described = FileDescriptorSet.FromString((files(bellhop.v1) / "descriptors.binpb").read_bytes())
-        self._commented = {file.name: file.SerializeToString() for file in described.file}
+        described = [
+            *FileDescriptorSet.FromString((files(bellhop.v1) / "descriptors.binpb").read_bytes()).file,
+            *map(_described, (error_details_pb2, health_pb2, reflection_pb2)),
+            _described_v1(),
+        ]
+        self._pool = DescriptorPool()
+        for file in described:
+            self._pool.AddSerializedFile(file.SerializeToString())
+        self._commented = {file.name: file.SerializeToString() for file in described}
 
-    async def ServerReflectionInfo(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+    async def ServerReflectionInfo(self, requests: AsyncIterator[Any], context: Any) -> None:
         """Answers one request after the other."""
         async for request in requests:
             response = self._answer(request)
             response.original_request.CopyFrom(request)
-            yield response
+            await context.write(response)
 
     def _answer(self, request: Any) -> Any:
         try:
@@ -71,10 +82,22 @@ class ReflectionServicer(reflection_pb2_grpc.ServerReflectionServicer):  # type:
         while waiting:
             each = waiting.pop()
             if each.name not in found:
-                found[each.name] = self._commented.get(each.name, each.serialized_pb)
+                found[each.name] = self._commented[each.name]
                 waiting += each.dependencies
         descriptors = reflection_pb2.FileDescriptorResponse(file_descriptor_proto=found.values())
         return _Response(file_descriptor_response=descriptors)
+
+
+def _described(module: Any) -> FileDescriptorProto:
+    file = FileDescriptorProto()
+    module.DESCRIPTOR.CopyToProto(file)
+    return file
+
+
+def _described_v1() -> FileDescriptorProto:
+    """The description of v1, which comes in no package: that of v1alpha under the other name."""
+    text = text_format.MessageToString(_described(reflection_pb2)).replace("v1alpha", "v1")
+    return text_format.Parse(text, FileDescriptorProto())
 
 
 def add_reflection(server: grpc.aio.Server, services: Iterable[str]) -> None:

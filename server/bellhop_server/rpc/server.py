@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import grpc
 import structlog
@@ -23,7 +22,8 @@ from bellhop_server.rpc.edge import Edge
 from bellhop_server.rpc.metrics import Metrics
 from bellhop_server.rpc.notifier import NotifierServicer
 from bellhop_server.rpc.push_registry import PushRegistryServicer
-from bellhop_server.rpc.reflection import add_reflection
+from bellhop_server.rpc.reflection import REFLECTION, add_reflection
+from bellhop_server.rpc.tls import Tls
 
 SERVICES = tuple(
     descriptor.services_by_name[name].full_name
@@ -34,16 +34,17 @@ SERVICES = tuple(
     )
 )
 _HEALTH = "grpc.health.v1.Health"
-_REFLECTION = "grpc.reflection.v1alpha.ServerReflection"
 
 _MIB = 1024 * 1024
 
 # Beyond ours, so that our own errors, which say what to do, come first.
-_OPTIONS = (
+OPTIONS = (
     ("grpc.max_receive_message_length", 16 * _MIB),
     ("grpc.max_send_message_length", 16 * _MIB),
     ("grpc.max_metadata_size", 64 * 1024),
     ("grpc.absolute_max_metadata_size", 128 * 1024),
+    # Calls at once over one connection, those included that never send their request; a client lets more wait.
+    ("grpc.max_concurrent_streams", 2_000),
     # Without these gRPC cancels calls at random once a thousand are pending.
     ("grpc.server.max_pending_requests", 100_000),
     ("grpc.server.max_pending_requests_hard_limit", 200_000),
@@ -65,15 +66,6 @@ _log = structlog.stdlib.get_logger(__name__)
 
 class ListenError(Exception):
     """The server cannot listen as it was told to; the text says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """PEM files of the server, and of the authorities that clients' certificates must come from, if they must."""
-
-    certificate: Path
-    key: Path
-    client_ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +91,22 @@ class RpcServer:
     ) -> None:
         self._admission = Admission(limits)
         self._edge = Edge(authenticating, self._admission, limits, metrics)
-        self._server = grpc.aio.server(interceptors=(self._edge,), options=_OPTIONS)
+        self._server = grpc.aio.server(interceptors=(self._edge,), options=OPTIONS)
         applications_pb2_grpc.add_ApplicationsServicer_to_server(servicers.applications, self._server)
         push_registry_pb2_grpc.add_PushRegistryServicer_to_server(servicers.push_registry, self._server)
         notifier_pb2_grpc.add_NotifierServicer_to_server(servicers.notifier, self._server)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         if reflection:
-            add_reflection(self._server, (*SERVICES, _HEALTH, _REFLECTION))
+            add_reflection(self._server, (*SERVICES, _HEALTH, *REFLECTION))
 
     async def start(self, address: str, tls: Tls | None) -> int:
-        """Listens and serves; returns the port. Raises ListenError."""
+        """Listens and serves; returns the port. Raises ListenError, TlsRefused."""
         try:
             if tls is None:
                 port = self._server.add_insecure_port(address)
             else:
-                port = self._server.add_secure_port(address, _credentials(tls))
+                port = self._server.add_secure_port(address, tls.credentials())
         except RuntimeError as error:
             raise ListenError(
                 f"Cannot listen on {address}: is it in use, or not an address of this machine?"
@@ -132,12 +124,3 @@ class RpcServer:
         if not await self._admission.drained(_DRAIN_SECONDS):
             _log.warning("calls were cut off", seconds=_DRAIN_SECONDS)
         await self._server.stop(_STOP_SECONDS)
-
-
-def _credentials(tls: Tls) -> grpc.ServerCredentials:
-    try:
-        pair = (tls.key.read_bytes(), tls.certificate.read_bytes())
-        authorities = tls.client_ca.read_bytes() if tls.client_ca is not None else None
-    except OSError as error:
-        raise ListenError(f"Cannot read {error.filename}: {error.strerror}.") from error
-    return grpc.ssl_server_credentials([pair], authorities, require_client_auth=authorities is not None)

@@ -61,8 +61,6 @@ class PostgresqlDatabase:
             (await connect(dsn)).terminate()
         except DatabaseRefused:
             raise
-        except ValueError:
-            raise DatabaseRefused("The database URL is not one that asyncpg understands.") from None
         except Exception as error:
             raise database._availability.translate(error) from error
         return database
@@ -149,7 +147,10 @@ class PostgresqlDatabase:
 
 async def connect(dsn: str, *, read_only: bool = False, command_timeout: float | None = COMMAND_TIMEOUT) -> Any:
     """A connection of asyncpg's for the work of the store. Raises DatabaseRefused, and what asyncpg raises."""
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, command_timeout=command_timeout)
+    try:
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, command_timeout=command_timeout)
+    except ValueError:  # Its text, or that of its cause, may quote the password.
+        raise DatabaseRefused("BELLHOP_DATABASE_URL is not a URL that asyncpg understands.") from None
     try:
         found = await connection.fetchrow(_SET_UP, f"{LOCK_TIMEOUT_MS}ms", "on" if read_only else "off")
         if found["standby"]:
