@@ -111,10 +111,6 @@ class ApplicationStore(Protocol):
         """All of an application, by credential id. Empty for an unknown application."""
         ...
 
-    async def set_probe(self, app_id: str, credential_id: str, version: int, probe: ProbeResult) -> None:
-        """Notes what the provider said, if that version is still there."""
-        ...
-
     async def delete_credential(self, app_id: str, credential_id: str) -> bool:
         """False: there was none. Raises ApplicationNotFound."""
         ...
@@ -124,7 +120,7 @@ class DeviceStore(Protocol):
     """Who is where. One command is one transaction; commands that arrive together may share one commit."""
 
     async def execute(self, command: RegistryCommand) -> RegistryAnswer:
-        """Carries out one command by the rules of `domain.registration`; the same whatever else runs at the time.
+        """Carries out one command by the rules of `domain.registry`; the same whatever else runs at the time.
 
         Raises what the rules raise.
         """
@@ -263,10 +259,6 @@ class Store(ApplicationStore, DeviceStore, MessageStore, Protocol):
     @property
     def exclusive(self) -> bool:
         """Whether this process alone can write to it, so that leases of a former process are void at start."""
-        ...
-
-    async def ping(self) -> None:
-        """Returns when the store can be written to; raises ServiceUnavailable."""
         ...
 
 

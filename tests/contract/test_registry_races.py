@@ -32,7 +32,7 @@ PAIRS = 50
 async def applications(store: SqlStore, other_store: SqlStore) -> None:
     """Both have talked to the database before, so that neither is late."""
     await create_applications(store)
-    await other_store.ping()
+    await listed(other_store)
 
 
 async def one_holder_each(store: SqlDevices) -> None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, select
 
 from bellhop_server.domain.application import ApnsCredential, Credential, ProbeResult
 from bellhop_server.domain.device import ApnsEnvironment, Platform
@@ -53,21 +53,6 @@ class SqlCredentials:
         statement = select(credentials).where(credentials.c.app_id == app_id).order_by(credentials.c.credential_id)
         rows = await self._database.read(lambda connection: connection.execute(statement).all())
         return [self._credential(row) for row in rows]
-
-    async def set_probe(self, app_id: str, credential_id: str, version: int, probe: ProbeResult) -> None:
-        """See `ports.ApplicationStore`."""
-        this = (credentials.c.app_id == app_id) & (credentials.c.credential_id == credential_id)
-        statement = (
-            update(credentials)
-            .where(this, credentials.c.version == version)
-            .values(
-                probe_reached=probe.reached,
-                probe_ok=probe.ok,
-                probe_reason=probe.reason,
-                probe_time=probe.probe_time,
-            )
-        )
-        await self._database.write(lambda connection: connection.execute(statement).rowcount)
 
     async def delete_credential(self, app_id: str, credential_id: str) -> bool:
         """See `ports.ApplicationStore`."""

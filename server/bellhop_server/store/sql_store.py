@@ -7,7 +7,6 @@ from functools import partial
 from bellhop_server.store.applications import SqlApplications
 from bellhop_server.store.audience import SqlAudiences
 from bellhop_server.store.batches import SqlBatches
-from bellhop_server.store.counter import next_number
 from bellhop_server.store.credentials import SqlCredentials
 from bellhop_server.store.database import Database, open_database, sqlite_path
 from bellhop_server.store.messages import SqlMessages
@@ -64,10 +63,6 @@ class SqlStore(
     def exclusive(self) -> bool:
         """See `ports.Store`."""
         return self._database.exclusive
-
-    async def ping(self) -> None:
-        """See `ports.Store`."""
-        await self._database.write(lambda connection: next_number(connection, "ping"))
 
     async def aclose(self) -> None:
         """Finishes what was taken and takes no more. The database stays open."""
