@@ -33,8 +33,8 @@ class ApplicationsStub:
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+    metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
@@ -113,8 +113,8 @@ class ApplicationsServicer:
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+    metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
@@ -215,7 +215,7 @@ class ApplicationsServicer:
         Errors:
 
         - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
-        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): too many secrets of that kind would be live at once. Revoke some first.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): more than 10 secrets of that kind would be live at once. Revoke some first.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -383,8 +383,8 @@ class Applications:
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-    was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+    metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.

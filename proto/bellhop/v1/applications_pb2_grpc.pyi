@@ -34,8 +34,8 @@ class ApplicationsStub:
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+      metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
@@ -120,7 +120,7 @@ class ApplicationsStub:
     Errors:
 
     - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
-    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): too many secrets of that kind would be live at once. Revoke some first.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): more than 10 secrets of that kind would be live at once. Revoke some first.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     ListSecrets: _grpc.UnaryUnaryMultiCallable[_applications_pb2.ListSecretsRequest, _applications_pb2.ListSecretsResponse]
@@ -200,8 +200,8 @@ class ApplicationsAsyncStub(ApplicationsStub):
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+      metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
@@ -283,7 +283,7 @@ class ApplicationsAsyncStub(ApplicationsStub):
     Errors:
 
     - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
-    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): too many secrets of that kind would be live at once. Revoke some first.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): more than 10 secrets of that kind would be live at once. Revoke some first.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     ListSecrets: _aio.UnaryUnaryMultiCallable[_applications_pb2.ListSecretsRequest, _applications_pb2.ListSecretsResponse]  # type: ignore[assignment]
@@ -362,8 +362,8 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+      metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): a client or app secret came. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
@@ -479,7 +479,7 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         Errors:
 
         - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
-        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): too many secrets of that kind would be live at once. Revoke some first.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): more than 10 secrets of that kind would be live at once. Revoke some first.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
 

@@ -58,8 +58,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_DENIED_BY_POLICY", "domain": "bellhop", "metadata": {"policy": "anonymous_policy"}}
     """
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT. One or more fields are wrong; BadRequest names up to 25. Also a request over 4 MiB (metadata
-    `limit`, `value`). Do not repeat unchanged.
+    """INVALID_ARGUMENT. One or more fields are wrong; BadRequest names up to 25. Also a request over 4 MiB, or
+    metadata over 16 KiB (`limit`, `value`). Do not repeat unchanged.
 
         {"reason": "ERROR_REASON_INVALID_REQUEST", "domain": "bellhop"}
     """
@@ -146,8 +146,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_CONCURRENT_CHANGE", "domain": "bellhop"}
     """
     ERROR_REASON_AUTH_ATTEMPTS_EXCEEDED: _ErrorReason.ValueType  # 24
-    """RESOURCE_EXHAUSTED. Over 20 failed credentials from this peer for this application within a minute. A valid one
-    is never refused for them. Wait for RetryInfo.
+    """RESOURCE_EXHAUSTED. Over 20 failed credentials from this peer for this application within a minute; those of calls
+    with `authorization` count for all applications together. A valid one is never refused for them. Wait for
+    RetryInfo.
 
         {"reason": "ERROR_REASON_AUTH_ATTEMPTS_EXCEEDED", "domain": "bellhop", "metadata": {"retry_after_ms": "4000"}}
     """
@@ -157,14 +158,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_RATE_LIMITED", "domain": "bellhop", "metadata": {"limit": "sends_per_second", "value": "1000"}}
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 26
-    """RESOURCE_EXHAUSTED. The server is full and took nothing. Wait for RetryInfo, then repeat.
+    """RESOURCE_EXHAUSTED. The server is full and took nothing. `queue` says of what: `calls` (10,000 at once), `streams`
+    (5,000 of an application, 1,000 over a connection), `store` (what waits for the database). Wait for RetryInfo, then
+    repeat.
 
-        {"reason": "ERROR_REASON_OVERLOADED", "domain": "bellhop", "metadata": {"queue": "sends"}}
+        {"reason": "ERROR_REASON_OVERLOADED", "domain": "bellhop", "metadata": {"queue": "calls"}}
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 27
-    """RESOURCE_EXHAUSTED. A number that waiting does not lower: live secrets, unverified devices. No RetryInfo.
+    """RESOURCE_EXHAUSTED. A number that waiting does not lower. `limit` names it, `value` is how many there may be:
+    `secrets` (10 live ones of a kind), `devices_of_user` (1,000), `unverified_devices` (10,000 of an application). No
+    RetryInfo.
 
-        {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "secrets", "value": "20"}}
+        {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "secrets", "value": "10"}}
     """
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 28
     """UNAVAILABLE. Shutting down, or the store is away; nothing was acknowledged. Repeat after RetryInfo.
@@ -232,8 +237,8 @@ ApplicationPolicy.
     {"reason": "ERROR_REASON_DENIED_BY_POLICY", "domain": "bellhop", "metadata": {"policy": "anonymous_policy"}}
 """
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT. One or more fields are wrong; BadRequest names up to 25. Also a request over 4 MiB (metadata
-`limit`, `value`). Do not repeat unchanged.
+"""INVALID_ARGUMENT. One or more fields are wrong; BadRequest names up to 25. Also a request over 4 MiB, or
+metadata over 16 KiB (`limit`, `value`). Do not repeat unchanged.
 
     {"reason": "ERROR_REASON_INVALID_REQUEST", "domain": "bellhop"}
 """
@@ -320,8 +325,9 @@ ERROR_REASON_CONCURRENT_CHANGE: ErrorReason.ValueType  # 23
     {"reason": "ERROR_REASON_CONCURRENT_CHANGE", "domain": "bellhop"}
 """
 ERROR_REASON_AUTH_ATTEMPTS_EXCEEDED: ErrorReason.ValueType  # 24
-"""RESOURCE_EXHAUSTED. Over 20 failed credentials from this peer for this application within a minute. A valid one
-is never refused for them. Wait for RetryInfo.
+"""RESOURCE_EXHAUSTED. Over 20 failed credentials from this peer for this application within a minute; those of calls
+with `authorization` count for all applications together. A valid one is never refused for them. Wait for
+RetryInfo.
 
     {"reason": "ERROR_REASON_AUTH_ATTEMPTS_EXCEEDED", "domain": "bellhop", "metadata": {"retry_after_ms": "4000"}}
 """
@@ -331,14 +337,18 @@ ERROR_REASON_RATE_LIMITED: ErrorReason.ValueType  # 25
     {"reason": "ERROR_REASON_RATE_LIMITED", "domain": "bellhop", "metadata": {"limit": "sends_per_second", "value": "1000"}}
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 26
-"""RESOURCE_EXHAUSTED. The server is full and took nothing. Wait for RetryInfo, then repeat.
+"""RESOURCE_EXHAUSTED. The server is full and took nothing. `queue` says of what: `calls` (10,000 at once), `streams`
+(5,000 of an application, 1,000 over a connection), `store` (what waits for the database). Wait for RetryInfo, then
+repeat.
 
-    {"reason": "ERROR_REASON_OVERLOADED", "domain": "bellhop", "metadata": {"queue": "sends"}}
+    {"reason": "ERROR_REASON_OVERLOADED", "domain": "bellhop", "metadata": {"queue": "calls"}}
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 27
-"""RESOURCE_EXHAUSTED. A number that waiting does not lower: live secrets, unverified devices. No RetryInfo.
+"""RESOURCE_EXHAUSTED. A number that waiting does not lower. `limit` names it, `value` is how many there may be:
+`secrets` (10 live ones of a kind), `devices_of_user` (1,000), `unverified_devices` (10,000 of an application). No
+RetryInfo.
 
-    {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "secrets", "value": "20"}}
+    {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "secrets", "value": "10"}}
 """
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 28
 """UNAVAILABLE. Shutting down, or the store is away; nothing was acknowledged. Repeat after RetryInfo.

@@ -35,11 +35,12 @@ class NotifierStub:
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+      metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
-    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo. At
+      most 5,000 streams of an application are open at once on a server, and 1,000 over a connection.
     - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
     - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
@@ -143,11 +144,12 @@ class NotifierAsyncStub(NotifierStub):
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+      metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
-    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo. At
+      most 5,000 streams of an application are open at once on a server, and 1,000 over a connection.
     - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
     - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
@@ -247,11 +249,12 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+      metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
-    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
+    - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo. At
+      most 5,000 streams of an application are open at once on a server, and 1,000 over a connection.
     - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
     - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """

@@ -36,8 +36,8 @@ class PushRegistryStub:
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+      metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
@@ -68,6 +68,7 @@ class PushRegistryStub:
     Errors:
 
     - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the user has 1,000 devices already. Do not repeat before one is taken out.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
@@ -92,7 +93,7 @@ class PushRegistryStub:
       with its `device-secret`.
     - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not allow it. Do not repeat.
     - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
-    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has 10,000 UNVERIFIED devices already. Do not repeat.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
@@ -104,7 +105,7 @@ class PushRegistryStub:
     without a user instead, call RegisterAnonymousDevice.
 
     Credential: `client-secret`, `app-secret` or the device's `device-secret`, which stays good for this call alone for
-    90 days after the device was taken out.
+    90 days after the device was taken out, or until its id is registered again.
 
     Repeating: safe.
 
@@ -142,7 +143,7 @@ class PushRegistryStub:
     Errors:
 
     - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it instead.
-    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has 10,000 UNVERIFIED devices already. Do not repeat.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
@@ -196,8 +197,8 @@ class PushRegistryAsyncStub(PushRegistryStub):
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+      metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
@@ -225,6 +226,7 @@ class PushRegistryAsyncStub(PushRegistryStub):
     Errors:
 
     - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the user has 1,000 devices already. Do not repeat before one is taken out.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
@@ -249,7 +251,7 @@ class PushRegistryAsyncStub(PushRegistryStub):
       with its `device-secret`.
     - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not allow it. Do not repeat.
     - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
-    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has 10,000 UNVERIFIED devices already. Do not repeat.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
@@ -261,7 +263,7 @@ class PushRegistryAsyncStub(PushRegistryStub):
     without a user instead, call RegisterAnonymousDevice.
 
     Credential: `client-secret`, `app-secret` or the device's `device-secret`, which stays good for this call alone for
-    90 days after the device was taken out.
+    90 days after the device was taken out, or until its id is registered again.
 
     Repeating: safe.
 
@@ -299,7 +301,7 @@ class PushRegistryAsyncStub(PushRegistryStub):
     Errors:
 
     - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it instead.
-    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has 10,000 UNVERIFIED devices already. Do not repeat.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
@@ -352,8 +354,8 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
     prefix `ERROR_REASON_`:
 
-    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, or the request is over 4 MiB. Nothing
-      was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
+    - INVALID_ARGUMENT (INVALID_REQUEST): fields break the rule in their comment, the request is over 4 MiB, or its
+      metadata over 16 KiB. Nothing was done; `google.rpc.BadRequest` names up to 25 of them. Do not repeat unchanged.
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
@@ -385,6 +387,7 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         Errors:
 
         - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the user has 1,000 devices already. Do not repeat before one is taken out.
         - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
@@ -415,7 +418,7 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
           with its `device-secret`.
         - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not allow it. Do not repeat.
         - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
-        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has 10,000 UNVERIFIED devices already. Do not repeat.
         - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
@@ -433,7 +436,7 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         without a user instead, call RegisterAnonymousDevice.
 
         Credential: `client-secret`, `app-secret` or the device's `device-secret`, which stays good for this call alone for
-        90 days after the device was taken out.
+        90 days after the device was taken out, or until its id is registered again.
 
         Repeating: safe.
 
@@ -483,7 +486,7 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         Errors:
 
         - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it instead.
-        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has too many UNVERIFIED devices. Do not repeat.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has 10,000 UNVERIFIED devices already. Do not repeat.
         - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """

@@ -99,9 +99,7 @@ class CredentialKindNotAccepted(Forbidden):
 
     def __init__(self, presented: str, accepted: tuple[str, ...]) -> None:
         keys = ", ".join(accepted)
-        super().__init__(
-            f"This method does not take a {presented}. It takes: {keys}.", {"presented": presented, "accepted": keys}
-        )
+        super().__init__(f"This method takes {keys}, and no {presented}.", {"presented": presented, "accepted": keys})
 
 
 class DeniedByPolicy(Forbidden):
@@ -295,7 +293,7 @@ class QuotaExceeded(Exhausted):
     reason = "QUOTA_EXCEEDED"
 
     def __init__(self, limit: str, value: int) -> None:
-        super().__init__(f"The application's limit of {limit} is reached.", {"limit": limit, "value": str(value)})
+        super().__init__(f"A limit is reached: {limit}, {value}.", {"limit": limit, "value": str(value)})
 
 
 class Unavailable(BellhopError):

@@ -97,7 +97,7 @@ class Findings:
     def enum(self, path: str, value: int, type_: EnumDescriptor) -> None:
         """A value of the enum that this server knows, or unspecified."""
         if value not in type_.values_by_number:
-            self.add(path, f"{value} is not a {type_.name}")
+            self.add(path, f"{value} is no value of {type_.name}")
 
     def enums(self, path: str, values: Sequence[int], type_: EnumDescriptor) -> None:
         """Known values but unspecified, none twice."""
@@ -106,7 +106,7 @@ class Findings:
             return
         for index, value in enumerate(values):
             if value == 0 or value not in type_.values_by_number:
-                self.add(f"{path}[{index}]", f"{value} is not a {type_.name}")
+                self.add(f"{path}[{index}]", f"{value} is no value of {type_.name}")
             elif value in values[:index]:
                 self.add(f"{path}[{index}]", "is there twice")
 

@@ -1,0 +1,65 @@
+"""Numbers that the contract's comments tell are those of the code."""
+
+import pytest
+
+from bellhop_server.app.administering import LIVE_SECRETS
+from bellhop_server.domain import DAY
+from bellhop_server.domain.picture import FAREWELL
+from bellhop_server.domain.quota import DEVICES_OF_A_USER, UNVERIFIED_DEVICES
+from bellhop_server.main import DEFAULT_LIMITS
+from bellhop_server.rpc.errors import MAX_VIOLATIONS
+from tests.rules.contract import methods, reasons, services
+
+SERVICES = {name: " ".join(comment.split()) for name, comment in services()}
+METHODS = {method.name: " ".join(method.comment.split()) for method in methods()}
+REASONS = {reason.name: " ".join(reason.comment.split()) for reason in reasons()}
+
+REQUEST = f"{DEFAULT_LIMITS.request_bytes // 2**20} MiB"
+METADATA = f"{DEFAULT_LIMITS.metadata_bytes // 2**10} KiB"
+STREAMS = f"{DEFAULT_LIMITS.streams_per_application:,}"
+STREAMS_OF_CONNECTION = f"{DEFAULT_LIMITS.streams_per_connection:,} over a connection"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_services_tell_what_is_too_large(service: str) -> None:
+    assert f"the request is over {REQUEST}, or its metadata over {METADATA}" in SERVICES[service]
+    assert f"names up to {MAX_VIOLATIONS} of them" in SERVICES[service]
+
+
+def test_the_notifier_tells_how_many_streams_may_be_open() -> None:
+    assert f"At most {STREAMS} streams of an application" in SERVICES["Notifier"]
+    assert f"and {STREAMS_OF_CONNECTION}" in SERVICES["Notifier"]
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("Applications.RotateSecret", f"more than {LIVE_SECRETS} secrets of that kind"),
+        ("PushRegistry.RegisterDevice", f"the user has {DEVICES_OF_A_USER:,} devices already"),
+        ("PushRegistry.RegisterAnonymousDevice", f"has {UNVERIFIED_DEVICES:,} UNVERIFIED devices already"),
+        ("PushRegistry.UpdateDevice", f"has {UNVERIFIED_DEVICES:,} UNVERIFIED devices already"),
+        ("PushRegistry.UnregisterDevice", f"for {FAREWELL // DAY} days after the device was taken out"),
+        ("Notifier.Send", f"read nothing for {DEFAULT_LIMITS.reader_seconds:.0f} seconds"),
+        ("Notifier.WatchMessage", f"read nothing for {DEFAULT_LIMITS.reader_seconds:.0f} seconds"),
+    ],
+)
+def test_methods_tell_their_limits(method: str, told: str) -> None:
+    assert told in METHODS[method]
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("INVALID_REQUEST", f"a request over {REQUEST}, or metadata over {METADATA}"),
+        ("INVALID_REQUEST", f"names up to {MAX_VIOLATIONS}."),
+        ("AUTH_ATTEMPTS_EXCEEDED", f"Over {DEFAULT_LIMITS.wrong_credentials} failed credentials"),
+        ("OVERLOADED", f"`calls` ({DEFAULT_LIMITS.calls:,} at once)"),
+        ("OVERLOADED", f"`streams` ({STREAMS} of an application, {STREAMS_OF_CONNECTION})"),
+        ("QUOTA_EXCEEDED", f"`secrets` ({LIVE_SECRETS} live ones of a kind)"),
+        ("QUOTA_EXCEEDED", f"`devices_of_user` ({DEVICES_OF_A_USER:,})"),
+        ("QUOTA_EXCEEDED", f"`unverified_devices` ({UNVERIFIED_DEVICES:,} of an application)"),
+        ("STREAM_INTERRUPTED", f"a reader that took nothing for {DEFAULT_LIMITS.reader_seconds:.0f} seconds"),
+    ],
+)
+def test_reasons_tell_their_limits(reason: str, told: str) -> None:
+    assert told in REASONS[reason]
