@@ -4,7 +4,7 @@ Every method of a store may raise `ServiceUnavailable` (nothing was written) and
 (nothing was taken); what else it raises is named. A write has been committed durably when its call returns.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
 from typing import Protocol
 
@@ -154,15 +154,18 @@ class DeviceStore(Protocol):
 class MessageStore(Protocol):
     """Messages, their batches and their results."""
 
-    async def find_request(self, app_id: str, request_id: str) -> tuple[str, str] | None:
-        """(fingerprint, message id) of a request id that is remembered; it may outlive its message."""
+    async def find_send(self, app_id: str, keys: Sequence[str]) -> tuple[str, str] | None:
+        """(fingerprint, message id) of the first of these keys (see `Send.keys`) that is remembered.
+
+        It may outlive its message.
+        """
         ...
 
     async def accept(self, send: Send, fingerprint: str, message_id: str, now: Micros) -> Accepted:
         """Writes message and request id in one transaction, as an unplanned message in state SENDING.
 
-        `send.request_id`, or else a `send.message_id` given by the caller, is the key: known with the same fingerprint
-        it is replayed, with another RequestIdReused is raised. `message_id` is the id to give it.
+        A send one of whose `keys` is known is replayed if its fingerprint is the same, with another one RequestIdReused
+        is raised. `message_id` is the id to give it.
         """
         ...
 
@@ -199,7 +202,10 @@ class MessageStore(Protocol):
         ...
 
     async def unplanned(self, limit: int) -> list[Planning]:
-        """Messages whose planning is not finished, higher priority and older first."""
+        """Messages whose planning is not finished, higher priority and older first.
+
+        What cannot be read is left out, and logged.
+        """
         ...
 
     async def read_audience(self, app_id: str, audience: Audience, after: str, limit: int) -> AudiencePage:
@@ -216,8 +222,14 @@ class MessageStore(Protocol):
         """
         ...
 
-    async def claim(self, worker: str, now: Micros, lease_until: Micros, limit: int) -> list[ClaimedBatch]:
-        """Takes due batches that nobody holds, or whose lease ended, by priority and age; one statement."""
+    async def claim(
+        self, worker: str, now: Micros, lease_until: Micros, limit: int, held: Collection[int] = ()
+    ) -> list[ClaimedBatch]:
+        """Takes due batches that nobody holds, or whose lease ended, by priority and age; one statement.
+
+        `held`: ids of batches that the worker still has in hand, which it must not be given again. What cannot be read
+        is left out, and logged.
+        """
         ...
 
     async def start(self, batch_id: int, lease: str, now: Micros, lease_until: Micros) -> bool:

@@ -17,7 +17,7 @@ async def test_a_repeat_is_the_same_message(store: SqlStore) -> None:
     again = await store.accept(send("r1"), "mark", "m2", NOW + 5)
     assert again.replayed
     assert again.message == first.message
-    assert await store.find_request(APP, "r1") == ("mark", "m1")
+    assert await store.find_send(APP, ["r1"]) == ("mark", "m1")
     with pytest.raises(MessageNotFound):
         await store.get_message(APP, "m2")
 
@@ -43,11 +43,30 @@ async def test_a_message_id_that_another_request_has_taken_is_refused_and_leaves
     await store.accept(send("r1", "m1"), "mark", "m1", NOW)
     for request_id in ("r2", ""):
         with pytest.raises(RequestIdReused) as refused:
-            await store.accept(send(request_id, "m1"), "mark", "m1", NOW)
+            await store.accept(send(request_id, "m1"), "other mark", "m1", NOW)
         assert refused.value.metadata == {"request_id": request_id, "message_id": "m1"}
     # The refused key is free for what it is really meant for.
-    assert await store.find_request(APP, "r2") is None
+    assert await store.find_send(APP, ["r2"]) is None
     assert not (await store.accept(send("r2", "m2"), "mark", "m2", NOW)).replayed
+
+
+@pytest.mark.promise("P8")
+@pytest.mark.parametrize("first", [("r1", "m1"), ("", "m1")])
+@pytest.mark.parametrize("second", [("r1", "m1"), ("", "m1"), ("r2", "m1")])
+async def test_the_same_message_under_either_of_its_ids_is_a_repeat(
+    store: SqlStore, first: tuple[str, str], second: tuple[str, str]
+) -> None:
+    was = await store.accept(send(*first), "mark", "m1", NOW)
+    again = await store.accept(send(*second), "mark", "m1", NOW)
+    assert again.replayed
+    assert again.message.ref == was.message.ref
+    assert len(await store.unplanned(10)) == 1
+
+
+async def test_a_request_id_and_a_message_id_never_meet(store: SqlStore) -> None:
+    await store.accept(send("x"), "mark", "m1", NOW)
+    other = await store.accept(send("", "x"), "other mark", "x", NOW)
+    assert not other.replayed
 
 
 async def test_without_any_id_every_send_is_another_message(store: SqlStore) -> None:
@@ -61,7 +80,7 @@ async def test_ids_of_applications_are_apart(store: SqlStore) -> None:
     await store.accept(send("r1", "m1"), "mark", "m1", NOW)
     taken = await store.accept(send("r1", "m1", app_id="other"), "other mark", "m1", NOW)
     assert not taken.replayed
-    assert await store.find_request("third", "r1") is None
+    assert await store.find_send("third", ["r1"]) is None
 
 
 async def test_a_hundred_repeats_at_once_are_one_message(store: SqlStore) -> None:
@@ -77,7 +96,7 @@ async def test_a_group_answers_each_member_for_itself(store: SqlStore) -> None:
         store.accept(send("a"), "mark", "m1", NOW),
         store.accept(send("a"), "mark", "m2", NOW),
         store.accept(send("a"), "other mark", "m3", NOW),
-        store.accept(send("b", "taken"), "mark", "taken", NOW),
+        store.accept(send("b", "taken"), "other mark", "taken", NOW),
         store.accept(send("c"), "mark", "m5", NOW),
         store.accept(send(), "mark", "m6", NOW),
         store.accept(send("old", "taken"), "mark", "taken", NOW),
@@ -91,13 +110,13 @@ async def test_a_group_answers_each_member_for_itself(store: SqlStore) -> None:
     assert isinstance(told[2], RequestIdReused)
     assert isinstance(told[3], RequestIdReused)
     assert told[4:] == [("m5", False), ("m6", False), ("taken", True)]
-    assert await store.find_request(APP, "b") is None
+    assert await store.find_send(APP, ["b"]) is None
 
 
 async def test_a_group_in_which_a_taken_message_id_is_repeated(store: SqlStore) -> None:
     await store.accept(send("old", "taken"), "mark", "taken", NOW)
     answers = await asyncio.gather(
-        *(store.accept(send("b", "taken"), "mark", "taken", NOW) for _ in range(3)), return_exceptions=True
+        *(store.accept(send("b", "taken"), "other mark", "taken", NOW) for _ in range(3)), return_exceptions=True
     )
     assert [type(answer) for answer in answers] == [RequestIdReused] * 3
 

@@ -61,10 +61,10 @@ async def test_messages_go_after_thirty_days_and_request_ids_a_day_later(store: 
     assert not (await store.accept(send("r1"), "mark", "m4", NOW + 31 * DAY)).replayed
     while await store.sweep(NOW + 99 * DAY, 100):
         pass
-    assert await store.find_request(APP, "r2") is None
+    assert await store.find_send(APP, ["r2"]) is None
     # What has not completed stays, however old it is.
     assert await store.get_message(APP, "m3") == endless
-    assert await store.find_request(APP, "r3") == ("mark", "m3")
+    assert await store.find_send(APP, ["r3"]) == ("mark", "m3")
     for table in ("results", "outcome_counts"):
         assert backstage.execute(f"SELECT COUNT(*) FROM {table}") == [(0,)]
     assert backstage.execute("SELECT COUNT(*) FROM payloads") == [(2,)]

@@ -106,8 +106,22 @@ def test_what_comes_too_late_is_expired_and_keeps_the_last_obstacle() -> None:
     tried = item()
     answer = Answer(Verdict.PROVIDER_UNAVAILABLE, 503, "ServiceUnavailable")
 
-    assert decide(tried, answer, message(ttl=9 * SECOND), NOW) is Outcome.EXPIRED
+    assert decide(tried, answer, message(ttl=SECOND), NOW) is Outcome.EXPIRED
     assert (tried.obstacle, tried.obstacle_status) == ("ServiceUnavailable", 503)
+
+
+def test_what_has_no_time_for_the_whole_delay_is_tried_once_more_before_the_end() -> None:
+    unavailable, short = Answer(Verdict.PROVIDER_UNAVAILABLE, 503), message(ttl=9 * SECOND)
+    tried = item()
+
+    assert decide(tried, unavailable, short, NOW) == 8.0
+    assert decide(tried, unavailable, short, NOW + 8 * SECOND) is Outcome.EXPIRED
+
+
+def test_a_provider_that_said_not_to_come_before_is_not_asked_before() -> None:
+    assert decide(item(), Answer(Verdict.THROTTLED_SENDER, 429, retry_after=90), message(ttl=MINUTE), NOW) is (
+        Outcome.EXPIRED
+    )
 
 
 def test_attempts_end_at_the_limit() -> None:

@@ -29,6 +29,7 @@ class Deliverer:
         self._handover = handover
         self._listener = queue.listen(Work.DELIVER)
         self._active: set[asyncio.Task[None]] = set()
+        self._held: set[int] = set()
 
     async def run(self) -> None:
         """Works until cancelled. What is under way then goes on until `drain` has waited for it."""
@@ -38,6 +39,7 @@ class Deliverer:
             free = SLOTS - len(self._active)
             claimed = await self._claim(free) if free else []
             for batch in claimed:
+                self._held.add(batch.batch_id)
                 task = asyncio.create_task(self._carry_out(batch))
                 self._active.add(task)
                 task.add_done_callback(self._ended)
@@ -69,8 +71,13 @@ class Deliverer:
     async def _claim(self, limit: int) -> list[ClaimedBatch]:
         now = self._clock.now()
         try:
-            return await self._store.claim(self._name, now, now + int(LEASE * SECOND), limit)
+            # A store that was away for longer than a lease must not have us do again what we still have in hand.
+            return await self._store.claim(self._name, now, now + int(LEASE * SECOND), limit, self._held)
         except BellhopError:
+            await self._clock.sleep(PAUSE)
+            return []
+        except Exception:
+            _log.exception("claiming failed")
             await self._clock.sleep(PAUSE)
             return []
 
@@ -81,6 +88,8 @@ class Deliverer:
             _log.warning("a batch is left until its lease ends", extra={"batch_id": batch.batch_id})
         except Exception:
             _log.exception("a batch failed", extra={"batch_id": batch.batch_id})
+        finally:
+            self._held.discard(batch.batch_id)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._active.discard(task)

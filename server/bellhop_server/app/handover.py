@@ -36,6 +36,7 @@ class _Sheet:
 
     batch: ClaimedBatch
     message: Message
+    excluded: frozenset[str]
     again: dict[float, list[Item]] = field(default_factory=lambda: defaultdict(list))
     refused: list[tuple[Device, Answer]] = field(default_factory=list)
     refusals: list[Result] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Handover:
         self._hygiene = hygiene
         self._providers = providers
         self._messages: OrderedDict[int, Message] = OrderedDict()
+        self._excluded: dict[int, frozenset[str]] = {}
 
     async def carry_out(self, batch: ClaimedBatch) -> None:
         """Brings every item of a claimed batch to a final result or into a batch of its own for later.
@@ -73,7 +75,7 @@ class Handover:
         Raises what the store raises before the batch was started: then it is claimed again when its lease ends.
         """
         message = await self._message(batch.message_ref)
-        sheet = _Sheet(batch, message)
+        sheet = _Sheet(batch, message, self._excluded[batch.message_ref])
         items = await self._left(sheet) if batch.in_doubt else batch.items
         if self._clock.now() >= last_call(message):
             for item in items:
@@ -90,8 +92,10 @@ class Handover:
         message = self._messages.get(ref)
         if message is None:
             message = self._messages[ref] = await self._store.get_message_by_ref(ref)
+            self._excluded[ref] = frozenset(message.audience.exclude_user_ids)
             if len(self._messages) > CACHED_MESSAGES:
-                self._messages.popitem(last=False)
+                forgotten, _ = self._messages.popitem(last=False)
+                del self._excluded[forgotten]
         return message
 
     async def _left(self, sheet: _Sheet) -> list[Item]:
@@ -131,7 +135,7 @@ class Handover:
         identity = _identity(sheet.message)
         for item in items:
             device = devices.get(item.device_id)
-            obstacle = _obstacle(sheet.message, item, device)
+            obstacle = _obstacle(sheet, item, device)
             if device is None or obstacle is not None:
                 self._withhold(sheet, item, Outcome.SUPERSEDED, obstacle or "DeviceGone", 0)
                 continue
@@ -244,17 +248,16 @@ class _Routing:
         return Route(way.credential, Target(target.platform, target.address, topic, environment))
 
 
-def _obstacle(message: Message, item: Item, device: Device | None) -> str | None:
+def _obstacle(sheet: _Sheet, item: Item, device: Device | None) -> str | None:
     """Why the device, as it is now, is no longer one that the message is for; None: it is."""
     if device is None:
         return "DeviceGone"
-    audience = message.audience
-    if audience.kind is AudienceKind.USERS and (device.user_id, device.binding_epoch) != (
-        item.user_id,
-        item.binding_epoch,
+    audience = sheet.message.audience
+    if audience.kind is AudienceKind.USERS and (
+        device.user_id != item.user_id or device.binding_epoch != item.binding_epoch
     ):
         return "BindingChanged"
-    if device.user_id is not None and device.user_id in audience.exclude_user_ids:
+    if device.user_id in sheet.excluded:
         return "UserExcluded"
     if audience.platforms and device.target.platform not in audience.platforms:
         return "PlatformExcluded"

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from bellhop_server.domain.delivery import Answer, Verdict
 from bellhop_server.domain.device import DeadTarget, Device, Platform
-from bellhop_server.domain.errors import BellhopError
 from bellhop_server.domain.guard import DeletionGuard
 from bellhop_server.ports import Store
 
@@ -56,9 +55,9 @@ class Hygiene:
             return
         try:
             await self._store.retire_targets(app_id, targets)
-        except BellhopError:
+        except Exception:
             # The results say what the provider said all the same; the next send meets the same answer.
-            _log.warning("dead targets could not be retired", extra={"app_id": app_id})
+            _log.warning("dead targets could not be retired", extra={"app_id": app_id}, exc_info=True)
 
 
 def _where(app_id: str, platform: Platform) -> dict[str, str]:

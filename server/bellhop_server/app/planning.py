@@ -40,7 +40,9 @@ class Planner:
     async def _find(self) -> None:
         try:
             found = await self._store.unplanned(AT_ONCE)
-        except Unavailable:
+        except Exception as error:
+            if not isinstance(error, Unavailable):
+                _log.exception("looking for what to plan failed")
             await self._clock.sleep(PAUSE)
             return
         for planning in found:

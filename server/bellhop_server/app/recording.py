@@ -7,7 +7,7 @@ import asyncio
 import logging
 
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, NewBatch, Recorded
-from bellhop_server.domain.errors import Exhausted, Unavailable
+from bellhop_server.domain.errors import ConcurrentChange, Exhausted, Unavailable
 from bellhop_server.domain.message import Result
 from bellhop_server.ports import Clock, Queue, Store, Work
 
@@ -17,6 +17,9 @@ PAUSE = 0.2
 
 _log = logging.getLogger(__name__)
 
+_Key = tuple[int, str]
+"""(batch id, lease)."""
+
 
 class Recorder:
     """Writes what workers report. One for each process."""
@@ -25,26 +28,25 @@ class Recorder:
         self._store = store
         self._queue = queue
         self._clock = clock
-        self._reports: dict[int, BatchReport] = {}
-        self._finished: dict[int, asyncio.Future[bool]] = {}
+        # By lease: a batch may come back under another one while the report under the former still waits.
+        self._reports: dict[_Key, BatchReport] = {}
+        self._finished: dict[_Key, asyncio.Future[bool]] = {}
+        self._failed: set[_Key] = set()
         self._dirty = asyncio.Event()
 
     def add(self, batch: ClaimedBatch, result: Result) -> None:
         """Takes a final result; it is told once it is committed."""
-        report = self._reports.get(batch.batch_id)
-        if report is None:
-            report = self._reports[batch.batch_id] = BatchReport(batch.batch_id, batch.message_ref, batch.lease)
-            self._dirty.set()
-        report.results.append(result)
+        self._report(batch).results.append(result)
 
     async def finish(self, batch: ClaimedBatch, again: list[NewBatch]) -> bool:
-        """Ends the batch with what is left of it. True once committed; False: the lease was lost."""
-        report = self._reports.setdefault(batch.batch_id, BatchReport(batch.batch_id, batch.message_ref, batch.lease))
+        """Ends the batch with what is left of it. True once committed; False: the lease was lost, or nothing of the
+        batch can be written any more, and whoever claims it next decides by `resend`.
+        """
+        report = self._report(batch)
         report.done = True
         report.again = again
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._finished[batch.batch_id] = future
-        self._dirty.set()
+        self._finished[batch.batch_id, batch.lease] = future
         return await future
 
     async def run(self) -> None:
@@ -55,12 +57,19 @@ class Recorder:
             for recorded, report in zip(await self._write(reports), reports, strict=True):
                 self._tell(report, recorded)
 
+    def _report(self, batch: ClaimedBatch) -> BatchReport:
+        key = (batch.batch_id, batch.lease)
+        report = self._reports.get(key)
+        if report is None:
+            report = self._reports[key] = BatchReport(batch.batch_id, batch.message_ref, batch.lease)
+            self._dirty.set()
+        return report
+
     def _take(self) -> list[BatchReport]:
         taken: list[BatchReport] = []
         size = 0
         while self._reports and size < GROUP:
-            batch_id = next(iter(self._reports))
-            report = self._reports.pop(batch_id)
+            report = self._reports.pop(next(iter(self._reports)))
             taken.append(report)
             size += len(report.results)
         if not self._reports:
@@ -68,15 +77,21 @@ class Recorder:
         return taken
 
     async def _write(self, reports: list[BatchReport]) -> list[Recorded | None]:
+        """None: that one cannot be written. A batch of which something is missing must not be written as done."""
+        whole = [report for report in reports if (report.batch_id, report.lease) not in self._failed]
+        if len(whole) < len(reports):
+            written = iter(await self._write(whole) if whole else [])
+            return [next(written) if report in whole else None for report in reports]
         while True:
             try:
                 return list(await self._store.record(reports, self._clock.now()))
-            except (Unavailable, Exhausted):
+            except (Unavailable, Exhausted, ConcurrentChange):
                 # The results are in memory and nowhere else: they wait for the store to come back.
                 await self._clock.sleep(PAUSE)
             except Exception:
                 _log.exception("recording failed")
                 if len(reports) == 1:
+                    self._failed.add((reports[0].batch_id, reports[0].lease))
                     return [None]
                 return [recorded for report in reports for recorded in await self._write([report])]
 
@@ -84,8 +99,12 @@ class Recorder:
         written = recorded is not None and not recorded.lost
         if recorded is not None and written and (recorded.results or recorded.completed):
             self._queue.announce_results(recorded)
+        if not report.done:
+            return
         if report.again:
             self._queue.announce_work(Work.DELIVER)
-        future = self._finished.pop(report.batch_id, None) if report.done else None
+        key = (report.batch_id, report.lease)
+        self._failed.discard(key)
+        future = self._finished.pop(key, None)
         if future is not None and not future.done():
             future.set_result(written)

@@ -1,5 +1,6 @@
 """Accepting a send: once, durably, before anybody is told."""
 
+import re
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ from bellhop_server.domain.message import Accepted, MessageCounts, Send
 from bellhop_server.ports import Clock, Queue, Store, Work
 
 PAGE = 1000
+_KEY = re.compile(r" ?[\x21-\x7e]{1,128}")
 
 
 class Sending:
@@ -26,8 +28,9 @@ class Sending:
         `validate` raises, RequestIdReused, MessageNotFound (a repeat of what retention has deleted).
         """
         mark = fingerprint(send)
-        key = send.request_id or send.message_id
-        known = await self._store.find_request(send.app_id, key) if key else None
+        # What cannot be a key has never been one; it is for `validate` to say so.
+        keys = [key for key in send.keys if _KEY.fullmatch(key)]
+        known = await self._store.find_send(send.app_id, keys) if keys else None
         if known is not None:
             first_mark, message_id = known
             if first_mark != mark:

@@ -96,6 +96,17 @@ class Send:
     request_id: str = ""
     message_id: str = ""
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What makes it repeatable, the chosen message id before the request id; empty: nothing does."""
+        chosen = (message_key(self.message_id),) if self.message_id else ()
+        return (*chosen, self.request_id) if self.request_id else chosen
+
+
+def message_key(message_id: str) -> str:
+    """A message id as a key: no request id has a blank, so the two never meet."""
+    return f" {message_id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -16,6 +16,9 @@ from bellhop_server.domain.message import Message, Outcome, ResendPolicy
 # surely not taken, and no more.
 NOW: Micros = MINUTE
 
+# Seconds before the end of its time at which a message is tried once more.
+LAST_TRY = 1.0
+
 MAX_NOT_SENT = 10
 MAX_RESENDS_IN_DOUBT = 2
 MAX_ATTEMPTS = 100
@@ -110,11 +113,17 @@ def decide(item: Item, answer: Answer, message: Message, now: Micros) -> Outcome
         return Outcome.EXPIRED
     if item.attempts >= MAX_ATTEMPTS:
         return Outcome.GAVE_UP
-    # In whole seconds what a provider asks for is the same for its answers of one moment, and they share a batch.
-    delay = max(_delay(verdict, item), float(math.ceil(answer.retry_after or 0)))
-    if now + int(delay * SECOND) >= last_call(message):
-        return Outcome.UNKNOWN if verdict is Verdict.UNKNOWN else Outcome.EXPIRED
-    return delay
+    # In whole seconds what is asked for is the same for the answers of one moment, and they share a batch.
+    asked = float(math.ceil(answer.retry_after or 0))
+    left = (last_call(message) - now) / SECOND
+    delay = max(_delay(verdict, item), asked)
+    if delay < left:
+        return delay
+    # No time for the whole delay: one last try just before the end, unless the provider said not to come before.
+    last = float(math.floor(left - LAST_TRY))
+    if last >= max(LAST_TRY, asked):
+        return last
+    return Outcome.UNKNOWN if verdict is Verdict.UNKNOWN else Outcome.EXPIRED
 
 
 def _delay(verdict: Verdict, item: Item) -> float:

@@ -39,10 +39,10 @@ _NEW_REFS = {
 
 
 class Acceptance(NamedTuple):
-    """A send on its way into the store. `key` is what makes it repeatable; empty: nothing does."""
+    """A send on its way into the store. `keys` are what makes it repeatable."""
 
     app_id: str
-    key: str
+    keys: tuple[str, ...]
     request_id: str
     message_id: str
     fingerprint: str
@@ -57,7 +57,7 @@ class Acceptance(NamedTuple):
         """Accepts `send` at `now` under the id that it is to have."""
         return cls(
             app_id=send.app_id,
-            key=send.request_id or send.message_id,
+            keys=send.keys,
             request_id=send.request_id,
             message_id=message_id,
             fingerprint=fingerprint,
@@ -87,17 +87,7 @@ def accept_all(connection: Connection, acceptances: list[Acceptance]) -> list[Ac
     """Writes each acceptance unless its key is known. Keys before messages, both in order: nobody waits in a circle."""
     refs = _new_refs(connection, len(acceptances))
     known = _take_keys(connection, acceptances, refs)
-    outcomes: list[Accepting | BellhopError] = []
-    for acceptance, ref in zip(acceptances, refs, strict=True):
-        own = _Known(acceptance.fingerprint, acceptance.message_id, ref)
-        holder = own if known is None or not acceptance.key else known.get((acceptance.app_id, acceptance.key))
-        if holder is None:
-            # It was there a moment ago, and retention has just taken it.
-            outcomes.append(ConcurrentChange())
-        elif holder.fingerprint == acceptance.fingerprint:
-            outcomes.append(Accepting(holder.message_ref, holder.message_id, replayed=holder.message_ref != ref))
-        else:
-            outcomes.append(RequestIdReused(acceptance.request_id, holder.message_id))
+    outcomes = [_outcome(acceptance, ref, known) for acceptance, ref in zip(acceptances, refs, strict=True)]
     refused = _write(connection, acceptances, refs, outcomes)
     return [
         RequestIdReused(acceptance.request_id, acceptance.message_id)
@@ -105,6 +95,20 @@ def accept_all(connection: Connection, acceptances: list[Acceptance]) -> list[Ac
         else outcome
         for acceptance, outcome in zip(acceptances, outcomes, strict=True)
     ]
+
+
+def _outcome(
+    acceptance: Acceptance, ref: int, known: Mapping[tuple[str, str], _Known] | None
+) -> Accepting | BellhopError:
+    own = _Known(acceptance.fingerprint, acceptance.message_id, ref)
+    holders = [own if known is None else known.get((acceptance.app_id, key)) for key in acceptance.keys]
+    if None in holders:
+        # It was there a moment ago, and retention has just taken it.
+        return ConcurrentChange()
+    holder = next((each for each in holders if each is not None and each.message_ref != ref), own)
+    if holder.fingerprint != acceptance.fingerprint:
+        return RequestIdReused(acceptance.request_id, holder.message_id)
+    return Accepting(holder.message_ref, holder.message_id, replayed=holder.message_ref != ref)
 
 
 def _new_refs(connection: Connection, count: int) -> list[int]:
@@ -118,9 +122,9 @@ def _take_keys(
 ) -> Mapping[tuple[str, str], _Known] | None:
     """Takes each key for the first one that names it; returns who holds them, None if all were free."""
     rows = sorted(
-        (acceptance.app_id, acceptance.key, acceptance.fingerprint, acceptance.message_id, ref)
+        (acceptance.app_id, key, acceptance.fingerprint, acceptance.message_id, ref)
         for acceptance, ref in zip(acceptances, refs, strict=True)
-        if acceptance.key
+        for key in acceptance.keys
     )
     if insert_many(connection, request_ids, _KEY_COLUMNS, rows, "DO NOTHING") == len(rows):
         return None
@@ -140,7 +144,10 @@ def _write(
     refs: Sequence[int],
     outcomes: Sequence[Accepting | BellhopError],
 ) -> set[int]:
-    """Writes the new messages; returns the refs of those that got none because their message id is taken."""
+    """Writes the new messages; returns the refs of those that got none because their message id is taken.
+
+    Keys that were taken for what became no message are given back.
+    """
     new = {
         ref: acceptance
         for acceptance, ref, outcome in zip(acceptances, refs, outcomes, strict=True)
@@ -151,8 +158,13 @@ def _write(
     if insert_many(connection, messages, _MESSAGE_COLUMNS, rows, "(app_id, message_id) DO NOTHING") < len(rows):
         written = connection.execute(select(messages.c.ref).where(messages.c.ref.in_(new))).scalars()
         refused = set(new).difference(written)
-        keys = sorted((new[ref].app_id, new[ref].key) for ref in refused if new[ref].key)
-        connection.execute(delete(request_ids).where(tuple_(request_ids.c.app_id, request_ids.c.request_id).in_(keys)))
+    vain = [
+        (ref, acceptance) for acceptance, ref in zip(acceptances, refs, strict=True) if ref not in new or ref in refused
+    ]
+    keys = sorted((acceptance.app_id, key, ref) for ref, acceptance in vain for key in acceptance.keys)
+    if keys:
+        taken = tuple_(request_ids.c.app_id, request_ids.c.request_id, request_ids.c.message_ref)
+        connection.execute(delete(request_ids).where(taken.in_(keys)))
     bodies = [(ref, acceptance.body) for ref, acceptance in new.items() if ref not in refused]
     insert_many(connection, payloads, ("message_ref", "body"), bodies)
     return refused

@@ -1,9 +1,10 @@
 """Batches in SQL: written by planners, claimed under leases by workers."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
+import structlog
 from sqlalchemy import (
     Connection,
     Row,
@@ -30,6 +31,8 @@ from bellhop_server.store.batch_rows import insert_batches, unpack
 from bellhop_server.store.database import Database
 from bellhop_server.store.results import forget_requests_later, insert_results
 from bellhop_server.store.tables import batches, messages
+
+_log = structlog.stdlib.get_logger(__name__)
 
 # Put together once: that takes longer than carrying it out.
 _START = (
@@ -74,7 +77,9 @@ class SqlBatches:
 
         return await self._database.write(add)
 
-    async def claim(self, worker: str, now: Micros, lease_until: Micros, limit: int) -> list[ClaimedBatch]:
+    async def claim(
+        self, worker: str, now: Micros, lease_until: Micros, limit: int, held: Collection[int] = ()
+    ) -> list[ClaimedBatch]:
         """See `ports.MessageStore`."""
         values = {
             "worker": worker,
@@ -82,9 +87,11 @@ class SqlBatches:
             "lease_until": lease_until,
             "now": now,
             "claim_limit": limit,
+            "held": list(held),
         }
         rows = await self._database.write(lambda connection: connection.execute(_CLAIM, values).all())
-        return [_claimed(row) for row in sorted(rows, key=lambda row: (-row.priority, row.due_time, row.batch_id))]
+        claimed = map(_claimed, sorted(rows, key=lambda row: (-row.priority, row.due_time, row.batch_id)))
+        return [batch for batch in claimed if batch is not None]
 
     async def start(self, batch_id: int, lease: str, now: Micros, lease_until: Micros) -> bool:
         """See `ports.MessageStore`."""
@@ -148,7 +155,11 @@ def _claim() -> UpdateBase:
     lanes = []
     for priority in sorted(Priority, reverse=True):
         lane = select(batches.c.batch_id).where(batches.c.priority == int(priority))
-        lapsed = lane.where(batches.c.lease_until > 0, batches.c.lease_until <= now).order_by(batches.c.lease_until)
+        lapsed = lane.where(
+            batches.c.lease_until > 0,
+            batches.c.lease_until <= now,
+            batches.c.batch_id.not_in(bindparam("held", expanding=True)),
+        ).order_by(batches.c.lease_until)
         waiting = lane.where(batches.c.lease_until == 0, batches.c.due_time <= now).order_by(batches.c.due_time)
         lanes += [lapsed, waiting.order_by(batches.c.batch_id)]
     locked = [lane.limit(limit).with_for_update(skip_locked=True).subquery() for lane in lanes]
@@ -180,7 +191,13 @@ _CLAIM = _claim()
 _NEXT_DUE = _next_due()
 
 
-def _claimed(row: Row[Any]) -> ClaimedBatch:
+def _claimed(row: Row[Any]) -> ClaimedBatch | None:
+    try:
+        items = unpack(row.items)
+    except ValueError as error:
+        # Written by a later version, or damaged. It must not keep the others from being delivered.
+        _log.error("a batch cannot be read", batch_id=row.batch_id, reason=str(error))
+        return None
     return ClaimedBatch(
         batch_id=row.batch_id,
         message_ref=row.message_ref,
@@ -188,5 +205,5 @@ def _claimed(row: Row[Any]) -> ClaimedBatch:
         lease=row.lease,
         in_doubt=row.in_doubt,
         retry=row.retry,
-        items=unpack(row.items),
+        items=items,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from sqlalchemy import ColumnElement, Connection, Row, func, select, true, tuple_
 
 from bellhop_server.domain import Micros
@@ -34,6 +35,9 @@ _MESSAGE = select(messages, payloads.c.body).outerjoin(payloads, payloads.c.mess
 _ERASED = (Audience(AudienceKind.USERS), Notification())
 
 
+_log = structlog.stdlib.get_logger(__name__)
+
+
 class SqlMessages:
     """Messages themselves. Part of `ports.MessageStore`."""
 
@@ -41,13 +45,14 @@ class SqlMessages:
         self._database = database
         self._acceptances = GroupWriter[Acceptance, Accepting](database.write, accept_all)
 
-    async def find_request(self, app_id: str, request_id: str) -> tuple[str, str] | None:
+    async def find_send(self, app_id: str, keys: Sequence[str]) -> tuple[str, str] | None:
         """See `ports.MessageStore`."""
-        statement = select(request_ids.c.fingerprint, request_ids.c.message_id).where(
-            request_ids.c.app_id == app_id, request_ids.c.request_id == request_id
+        statement = select(request_ids.c.request_id, request_ids.c.fingerprint, request_ids.c.message_id).where(
+            request_ids.c.app_id == app_id, request_ids.c.request_id.in_(keys)
         )
-        row = await self._database.read(lambda connection: connection.execute(statement).one_or_none())
-        return None if row is None else (row.fingerprint, row.message_id)
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        known = {row.request_id: (row.fingerprint, row.message_id) for row in rows}
+        return next((known[key] for key in keys if key in known), None)
 
     async def accept(self, send: Send, fingerprint: str, message_id: str, now: Micros) -> Accepted:
         """See `ports.MessageStore`. Raises MessageNotFound for a repeat of what retention has deleted."""
@@ -108,7 +113,14 @@ class SqlMessages:
             .limit(limit)
         )
         rows = await self._database.read(lambda connection: connection.execute(page).all())
-        return [Planning(_message(row), row.plan_after) for row in rows]
+        found = []
+        for row in rows:
+            try:
+                found.append(Planning(_message(row), row.plan_after))
+            except ValueError as error:
+                # Written by a later version, or damaged. It must not keep the others from being planned.
+                _log.error("a message cannot be read", message_ref=row.ref, reason=str(error))
+        return found
 
     async def counts(self, refs: Sequence[int]) -> dict[int, MessageCounts]:
         """See `ports.MessageStore`."""

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, select, text, update
 from bellhop_server.domain import DAY, Micros
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Recorded
 from bellhop_server.domain.device import user_key
-from bellhop_server.domain.message import MessageState, Outcome, Result, ResultFilter
+from bellhop_server.domain.message import MessageState, Outcome, Result, ResultFilter, message_key
 from bellhop_server.domain.query import ResultQuery
 from bellhop_server.store.batch_rows import insert_batches
 from bellhop_server.store.bulk import insert_many
@@ -170,7 +170,9 @@ def insert_results(connection: Connection, numbered: Iterable[tuple[int, int, Re
 
 def forget_requests_later(connection: Connection, completed: Iterable[Row[Any]], now: Micros) -> None:
     """Begins the last span of life of the ids under which these messages were sent."""
-    keys = sorted((row.app_id, row.request_id or row.message_id) for row in completed)
+    keys = sorted(
+        (row.app_id, key) for row in completed for key in (message_key(row.message_id), row.request_id) if key
+    )
     if keys:
         time = now + REQUEST_ID_LIFE
         connection.execute(_FORGET_LATER, [{"app": app_id, "id": key, "time": time} for app_id, key in keys])
