@@ -208,7 +208,7 @@ async def test_guessing_is_slow_but_never_in_the_way_of_those_who_know(narrow: L
 
 GUESSED: dict[str, Message] = {
     "RegisterDevice": reg.RegisterDeviceRequest(),
-    "RegisterAnonymousDevice": reg.RegisterAnonymousDeviceRequest(),
+    "RegisterAnonymousDevice": reg.RegisterAnonymousDeviceRequest(locale="!"),
     "UnregisterDevice": reg.UnregisterDeviceRequest(),
     "UpdateDevice": reg.UpdateDeviceRequest(locale="!"),
     "GetDevice": reg.GetDeviceRequest(),
