@@ -132,9 +132,7 @@ async def _start(
     except ServiceUnavailable as error:
         raise StartRefused("The database cannot be reached.") from error
     if providers is None:
-        providers = {Platform.APNS: _apns(settings, clock)}
-    for provider in providers.values():
-        stack.push_async_callback(provider.aclose)
+        providers = {provider.platform: provider for provider in (_apns(settings, clock),)}
     queue = MeasuredQueue(LocalQueue(), metrics)
 
     recorder = Recorder(store, queue, clock)
@@ -142,6 +140,10 @@ async def _start(
     handover = Handover(store, clock, recorder, Hygiene(store), providers)
     deliverer = Deliverer(_worker_name(), store, queue, clock, handover)
     stack.push_async_callback(deliverer.drain, _DRAIN_SECONDS)
+    for provider in providers.values():
+        # Ended before the worker is waited for: what was not written yet comes back at once and is kept for the next
+        # start, and only what was written is waited for.
+        stack.push_async_callback(provider.aclose)
     _keep_running(stack, failed, deliverer.run())
     _keep_running(stack, failed, Planner(store, queue, clock).run())
     _keep_running(stack, failed, Sweeper(store, clock).run())

@@ -151,6 +151,34 @@ async def test_a_send_cut_by_kill_is_finished_after_the_restart(
         assert not twice & first, "what had a result went again"
 
 
+@pytest.mark.promise("P7")
+async def test_a_stop_in_good_order_leaves_nothing_in_doubt(server: Killable, apns: ApnsSimulator) -> None:
+    await register(server, DEVICES)
+    slow = apns.faults.add({"delay": 0.2})
+    async with server.client() as client:
+        stream = client.send(
+            audience=to_everyone(),
+            notification=Notification(title="Hello"),
+            options=SendOptions(resend=RESEND_POLICY_NEVER),
+            request_id="once",
+        )
+        async with stream:
+            async for event in stream:
+                if event.results.results:
+                    break
+        assert await server.stop() == 0
+    apns.faults.remove(slow)
+    await server.start()
+
+    async with server.client() as client:
+        told = await client.watch(stream.message_id).results()
+
+    assert len(told) == DEVICES
+    assert {each.outcome for each in told} == {OUTCOME_ACCEPTED}
+    pushed = Counter(entry.token for entry in apns.journal.find(status=200) if int(entry.token, 16))
+    assert set(pushed.values()) == {1}
+
+
 def token(device_id: str) -> str:
     """None is all zeros: that is what a credential is tried with."""
     return f"{int(device_id[1:]) + 1:064x}"

@@ -92,7 +92,8 @@ def _notification_of(value: message_pb2.Notification) -> Notification:
         silent=value.silent,
         data=dict(value.data),
         thread_id=value.thread_id,
-        apns=_apns_of(value.apns) if value.HasField("apns") else None,
+        # An override that says nothing is none: both are the same message.
+        apns=_apns_of(value.apns) if value.apns.ByteSize() else None,
     )
 
 
