@@ -13,6 +13,7 @@ from bellhop_server.providers.engine import Headers, Reply, choose
 from bellhop_server.providers.http2 import Connection
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.pool import Pool
+from bellhop_server.providers.reasons import Reason
 from bellhop_server.providers.tls import client_context
 from bellhop_server.providers.turns import Turns
 from tests.raw_http2_server import Authority
@@ -59,7 +60,7 @@ class RecordingBatch:
         ends = [result for results in self.results for result in results]
         return Counter(end.status if isinstance(end, Reply) else end.kind.value for end in ends)
 
-    def reasons(self) -> set[str]:
+    def reasons(self) -> set[Reason]:
         return {result.reason for results in self.results for result in results if isinstance(result, Failure)}
 
 

@@ -155,8 +155,42 @@ async def test_a_token_too_many_and_none_before_it_pauses_the_sender(desk: Desk)
     desk.apns.faults.add({"status": 429, "reason": "TooManyProviderTokenUpdates"})
 
     assert verdicts(await desk.send(desk.chunk(50))) == {Verdict.THROTTLED_SENDER: 50}
-    assert desk.apns.journal.total < 50
     assert [breaker.reason for breaker in desk.provider.breakers("shop")] == ["TooManyProviderTokenUpdates"]
+    seen = desk.apns.journal.total
+    assert verdicts(await desk.send(desk.chunk(50))) == {Verdict.THROTTLED_SENDER: 50}
+    assert desk.apns.journal.total == seen
+
+    desk.apns.faults.clear()
+    desk.clock.advance(5 * MINUTES)
+    assert verdicts(await desk.send(desk.chunk(5))) == {ACCEPTED: 5}
+    assert len(desk.provider_tokens()) == 1
+
+
+async def test_a_stray_refusal_of_a_token_that_is_taken_costs_its_own_push_alone(desk: Desk) -> None:
+    stray = {"status": 429, "reason": "TooManyProviderTokenUpdates"}
+    desk.apns.faults.add(stray, {"every": 3}, name="stray")
+    desk.apns.faults.add(stray, {"request": 1})
+
+    first = await desk.send(desk.chunk(1))
+    rest = await desk.send(desk.chunk(60))
+
+    assert verdicts(first) == {Verdict.THROTTLED_SENDER: 1}
+    assert verdicts(rest) == {ACCEPTED: 40, Verdict.THROTTLED_SENDER: 20}
+    assert desk.provider.breakers("shop") == []
+    assert len(desk.provider_tokens()) == 1
+
+
+async def test_a_token_that_is_taken_after_all_ends_the_pause(desk: Desk) -> None:
+    await desk.send(desk.chunk())
+    (slow,) = desk.tokens(1)
+    desk.apns.faults.add({"delay": 0.1}, {"token": slow})
+    desk.apns.faults.add({"status": 429, "reason": "TooManyProviderTokenUpdates"}, times=20)
+
+    answers = await desk.send(desk.chunk(tokens=[slow, *desk.tokens(20)]))
+
+    assert verdicts(answers) == {ACCEPTED: 1, Verdict.THROTTLED_SENDER: 20}
+    assert desk.provider.breakers("shop") == []
+    assert verdicts(await desk.send(desk.chunk(5))) == {ACCEPTED: 5}
 
 
 async def test_a_token_too_many_leads_back_to_the_one_before(desk: Desk) -> None:

@@ -10,6 +10,7 @@ from bellhop_server.providers.engine import (
     Reply,
     choose,
 )
+from bellhop_server.providers.reasons import Reason
 from tests.raw_http2_server import (
     Reader,
 )
@@ -59,7 +60,7 @@ class Talk:
         return numbers
 
     def eof(self) -> None:
-        self.events += self.engine.eof("test over")
+        self.events += self.engine.eof(Reason.CONNECTION_LOST)
 
     def finals(self) -> dict[int, object]:
         """Stream -> status or kind of failure; asserts that there is one at most."""

@@ -8,6 +8,7 @@ from bellhop_server.providers.engine import (
     Draining,
     Failed,
     FailureKind,
+    HeadersRefused,
     InvalidRequest,
     Limit,
     Pong,
@@ -187,14 +188,24 @@ def test_a_reset_behind_a_whole_answer_changes_nothing(talk: Talk) -> None:
     assert talk.finals() == {stream: 400}
 
 
-@pytest.mark.parametrize("announced", [None, 300])
+@pytest.mark.parametrize("announced", [None, 300, 10**6])
 def test_over_long_header_fields_are_permanent(engine_name: str, announced: int | None) -> None:
     talk = Talk(engine_name, settings({} if announced is None else {MAX_HEADER_LIST: announced}))
-    size = 20_000 if announced is None else 200
     with pytest.raises(InvalidRequest):
-        talk.engine.submit([*FIELDS, (b"x", b"y" * size)], BODY)
+        talk.engine.submit([*FIELDS, (b"x", b"y" * 20_000)], BODY)
     assert talk.finals() == {}
     assert talk.engine.capacity(1) == 1000
+
+
+@pytest.mark.parametrize("announced", [0, 1, 300])
+def test_more_header_fields_than_this_peer_takes_can_go_elsewhere(engine_name: str, announced: int) -> None:
+    talk = Talk(engine_name, settings({MAX_HEADER_LIST: announced}))
+    with pytest.raises(HeadersRefused):
+        talk.engine.submit([*FIELDS, (b"x", b"y" * 200)], BODY)
+    talk.flush()
+    assert talk.reader.requests == []
+    talk.feed(settings({MAX_HEADER_LIST: 2**32 - 1}))
+    assert talk.submit() == [1]
 
 
 PSEUDO = FIELDS[:4]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellhop_server.providers import engine_ngh2
+from bellhop_server.providers import fields as fields_module
 from bellhop_server.providers import streams as streams_module
 from bellhop_server.providers.engine import (
     Closed,
@@ -15,6 +16,7 @@ from bellhop_server.providers.engine import (
     Refused,
     choose,
 )
+from bellhop_server.providers.reasons import Reason
 from tests.raw_http2_server import (
     ACK,
     CONTINUATION,
@@ -43,8 +45,8 @@ def test_at_the_end_what_never_left_is_safe_and_the_rest_unknown(talk: Talk) -> 
     never = [talk.engine.submit(FIELDS, BODY) for _ in range(2)]
     talk.eof()
     assert talk.finals() == dict.fromkeys(left, UNKNOWN) | dict.fromkeys(never, NOT_SENT)
-    assert talk.of(Closed) == [Closed(None, "test over")]
-    assert talk.engine.eof("again") == []
+    assert talk.of(Closed) == [Closed(None, Reason.CONNECTION_LOST)]
+    assert talk.engine.eof(Reason.CONNECTION_LOST) == []
     assert talk.engine.feed(reply(left[0])) == []
     assert talk.engine.capacity(1) == 0
 
@@ -201,7 +203,8 @@ def test_whatever_the_peer_sends(engine_name: str, frames: list[bytes], cuts: li
 
 def test_what_libnghttp2_itself_gives_up_is_permanent(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says so with the code of a stream that the peer refused, which would be tried for ever."""
-    monkeypatch.setattr(engine_ngh2, "LARGEST_HEADER_LIST", 10**6)
+    for module in engine_ngh2, fields_module:
+        monkeypatch.setattr(module, "LARGEST_HEADER_LIST", 10**6)
     talk = Talk("ngh2", settings())
     stream = talk.engine.submit([*FIELDS, (b"x", b"y" * 80_000)], BODY)
     talk.flush()

@@ -10,6 +10,7 @@ import pytest
 from bellhop_server.providers.backlog import Failure
 from bellhop_server.providers.engine import Headers, Reply
 from bellhop_server.providers.http2 import Connection
+from bellhop_server.providers.reasons import Reason
 from tests.raw_http2_server import (
     ACK,
     GOAWAY,
@@ -136,7 +137,7 @@ def test_a_close_without_goaway_keeps_what_was_answered(world: World, goodbye: b
             pool.send(batch)
             await batch.finished()
             assert batch.counts() == {200: 12, "unknown": 8}
-            assert batch.reasons() == {"connection closed by peer"}
+            assert batch.reasons() == {Reason.CONNECTION_LOST}
             await pool.aclose()
 
         world.run(main)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from bellhop_server.providers.engine import REFUSED_STREAM, FailureKind, Headers, Reply
+from bellhop_server.providers.reasons import Reason
 
 if TYPE_CHECKING:
     from bellhop_server.providers.http2 import Connection
@@ -21,12 +22,14 @@ _FIRST_PAUSE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What `Batch.done` hears where no answer came. `reason` is for logs and people, and holds nothing secret."""
+    """What `Batch.done` hears where no answer came."""
 
     kind: FailureKind
-    reason: str
+    reason: Reason
     code: int | None = None
     """The HTTP/2 error code behind it, if there was one."""
+    detail: str = ""
+    """For the log; holds nothing secret."""
 
 
 class Batch(Protocol):
@@ -94,8 +97,8 @@ class Backlog:
         self._works: collections.deque[Work] = collections.deque()
         self._paused: dict[object, tuple[asyncio.TimerHandle, Work, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._closed = ""
-        self.trouble = ""
+        self._closed: Reason | None = None
+        self.trouble: Reason | None = None
         """Why nothing gets through at present; told with what runs out of time."""
 
     def pending(self) -> bool:
@@ -113,7 +116,7 @@ class Backlog:
             return
         self._works.append(Work(batch))
         if self._closed:
-            self._loop.call_soon(self._clear)
+            self._loop.call_soon(self._clear, self._closed)
         else:
             self._arm()
             self._wake()
@@ -167,13 +170,12 @@ class Backlog:
         except Exception as error:
             self._loop.call_exception_handler({"message": "a batch failed to take a result", "exception": error})
 
-    def close(self, reason: str) -> None:
+    def close(self, reason: Reason) -> None:
         """Gives everything that waits, and whatever comes later, back as NOT_SENT."""
         self._closed = reason
-        self._clear()
+        self._clear(reason)
 
-    def _clear(self) -> None:
-        reason = self._closed
+    def _clear(self, reason: Reason) -> None:
         paused = list(self._paused.values())
         self._paused.clear()
         for handle, work, index in paused:
@@ -217,9 +219,9 @@ class Backlog:
             self._arm()
 
     def _expire(self, work: Work) -> None:
-        self._give_up(work, self.trouble or "no stream was free before the deadline")
+        self._give_up(work, self.trouble or Reason.NO_CAPACITY)
 
-    def _give_up(self, work: Work, reason: str) -> None:
+    def _give_up(self, work: Work, reason: Reason) -> None:
         failure = Failure(FailureKind.NOT_SENT, reason)
         returned, work.returned = work.returned, []
         fresh, work.fresh = work.fresh, work.batch.size

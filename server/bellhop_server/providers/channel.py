@@ -34,7 +34,7 @@ class Channel(asyncio.Protocol):
         self.blocked = False
         """Not all that was written has gone to the kernel."""
         self.reason = ""
-        """Why it is lost, as the transport tells it."""
+        """Why it is lost, as the transport tells it; for the log."""
         self._tls = TlsClient(context, host)
         self._clock = clock
         self._wake = wake

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from bellhop_server.providers.reasons import Reason
+
 _log = logging.getLogger(__name__)
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -54,8 +56,10 @@ class Failed:
 
     stream: int
     kind: FailureKind
-    reason: str
+    reason: Reason
     code: int | None = None
+    detail: str = ""
+    """For the log, not quoted yet."""
 
 
 @dataclass(slots=True)
@@ -93,7 +97,9 @@ class Closed:
     """The connection is over for HTTP/2; every stream has had its final event. `take` may still give a last word."""
 
     code: int | None
-    reason: str
+    reason: Reason
+    detail: str = ""
+    """For the log, not quoted yet."""
 
 
 Event = Reply | Failed | Sent | Limit | Pong | Draining | Closed
@@ -113,6 +119,10 @@ LAST_STREAM = 2**31 - 1
 
 class Refused(Exception):
     """Nothing was sent and nothing will be: the request can go elsewhere or later."""
+
+
+class HeadersRefused(Refused):
+    """The peer announced a SETTINGS_MAX_HEADER_LIST_SIZE that these fields exceed: they can go elsewhere."""
 
 
 class InvalidRequest(Exception):
@@ -137,8 +147,8 @@ class Engine(Protocol):
     def submit(self, headers: Headers, body: bytes) -> int:
         """Queues a request and returns its stream.
 
-        Raises Refused where `capacity(len(body))` is 0, and InvalidRequest for header fields that RFC 9113 section 8.2
-        forbids.
+        Raises Refused where `capacity(len(body))` is 0, HeadersRefused for more of them than this peer takes, and
+        InvalidRequest for header fields that RFC 9113 section 8.2 forbids or that exceed `LARGEST_HEADER_LIST`.
         """
 
     def feed(self, data: bytes) -> list[Event]:
@@ -159,7 +169,7 @@ class Engine(Protocol):
     def close(self) -> None:
         """Queues a GOAWAY and gives up what is in flight: the final events come with the next `events` or `eof`."""
 
-    def eof(self, reason: str) -> list[Event]:
+    def eof(self, reason: Reason) -> list[Event]:
         """The transport is gone: fails what is left, for that reason."""
 
 

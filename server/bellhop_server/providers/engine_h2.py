@@ -19,12 +19,13 @@ from h2.events import (
     StreamReset,
 )
 from h2.events import Event as H2Event
-from h2.exceptions import H2Error, ProtocolError
+from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 
 from bellhop_server.providers.engine import LARGEST_HEADER_LIST, Event, Headers, InvalidRequest, Refused
 from bellhop_server.providers.fields import check
-from bellhop_server.providers.streams import Streams
+from bellhop_server.providers.reasons import Reason
+from bellhop_server.providers.streams import PROTOCOL_ERROR, Streams
 
 # At DEBUG it would log every header field, and with them the tokens of devices and of ours.
 logging.getLogger("hpack").setLevel(logging.INFO)
@@ -34,6 +35,8 @@ _LARGEST_FRAME = 16384
 _GOAWAY = 7
 _RECEIVE_WINDOW = 1 << 20
 _DEFAULT_WINDOW = 65535
+# Bytes that a peer may have us answer (PING, SETTINGS) before it reads any: a few thousand frames.
+_MOST_ECHOED = 64 * 1024
 
 
 class H2Engine:
@@ -51,6 +54,8 @@ class H2Engine:
             initial_values={SettingCodes.ENABLE_PUSH: 0, SettingCodes.MAX_HEADER_LIST_SIZE: LARGEST_HEADER_LIST},
         )
         self._input = bytearray()
+        self._output = bytearray()
+        self._echoed = 0
         self._largest_headers = LARGEST_HEADER_LIST
 
     def start(self) -> None:
@@ -88,7 +93,7 @@ class H2Engine:
         while not self._streams.closed and len(buffer) - position >= _FRAME_HEADER:
             length = int.from_bytes(buffer[position : position + 3])
             if length > _LARGEST_FRAME:
-                self._abandon(ErrorCodes.FRAME_SIZE_ERROR, "frame too large")
+                self._abandon(ErrorCodes.FRAME_SIZE_ERROR, Reason.PROTOCOL_ERROR, "frame too large")
                 break
             end = position + _FRAME_HEADER + length
             if len(buffer) < end:
@@ -99,11 +104,16 @@ class H2Engine:
         return self.events()
 
     def take(self, most: int = 16384) -> bytes:
-        data = self._connection.data_to_send(most)
+        output = self._output
+        output += self._connection.data_to_send()
+        data = bytes(output[:most])
+        del output[:most]
         if data:
             self._streams.leave()
-        elif self._streams.leaving:
-            self._streams.sent(self._streams.leaving)
+        else:
+            self._echoed = 0
+            if self._streams.leaving:
+                self._streams.sent(self._streams.leaving)
         return data
 
     def events(self) -> list[Event]:
@@ -118,9 +128,9 @@ class H2Engine:
             self._connection.ping(data)
 
     def close(self) -> None:
-        self._abandon(ErrorCodes.NO_ERROR, "connection closed")
+        self._abandon(ErrorCodes.NO_ERROR, Reason.CONNECTION_RETIRED)
 
-    def eof(self, reason: str) -> list[Event]:
+    def eof(self, reason: Reason) -> list[Event]:
         self._streams.close(None, reason)
         return self._streams.take_events()
 
@@ -128,20 +138,25 @@ class H2Engine:
         if frame[3] == _GOAWAY:
             self._goaway(frame)
             return
+        self._output += self._connection.data_to_send()
         try:
-            events = self._connection.receive_data(frame)
-        except H2Error as error:
-            self._streams.close(
-                int(getattr(error, "error_code", ErrorCodes.PROTOCOL_ERROR)), f"protocol error: {error}"
-            )
+            for event in self._connection.receive_data(frame):
+                self._event(event)
+        except Exception as error:
+            # Not only H2Error: what h2 is made of stumbles over some input in ways of its own.
+            code = int(getattr(error, "error_code", PROTOCOL_ERROR))
+            self._streams.close(code, Reason.PROTOCOL_ERROR, f"{type(error).__name__}: {error}")
             return
-        for event in events:
-            self._event(event)
+        echo = self._connection.data_to_send()
+        self._output += echo
+        self._echoed += len(echo)
+        if self._echoed > _MOST_ECHOED:
+            self._abandon(ErrorCodes.ENHANCE_YOUR_CALM, Reason.PROTOCOL_ERROR, "wants answers that it does not read")
 
     def _goaway(self, frame: bytes) -> None:
         payload = frame[_FRAME_HEADER:]
         if len(payload) < 8 or any(frame[5:_FRAME_HEADER]):
-            self._abandon(ErrorCodes.PROTOCOL_ERROR, "malformed GOAWAY")
+            self._abandon(ErrorCodes.PROTOCOL_ERROR, Reason.PROTOCOL_ERROR, "malformed GOAWAY")
             return
         last = int.from_bytes(payload[:4]) & 0x7FFFFFFF
         self._streams.drain(last, int.from_bytes(payload[4:8]), payload[8:])
@@ -150,7 +165,8 @@ class H2Engine:
         streams = self._streams
         match event:
             case ResponseReceived(stream_id=stream, headers=headers):
-                streams.headers(stream, headers)
+                if not streams.headers(stream, headers):
+                    self._reset(stream, ErrorCodes.PROTOCOL_ERROR)
             case DataReceived(stream_id=stream, data=data, flow_controlled_length=size):
                 if not streams.data(stream, data or b""):
                     self._reset(stream)
@@ -162,20 +178,21 @@ class H2Engine:
                 streams.reset(stream, int(code or 0))
             case RemoteSettingsChanged():
                 settings = self._connection.remote_settings
-                self._largest_headers = min(settings.max_header_list_size or LARGEST_HEADER_LIST, LARGEST_HEADER_LIST)
+                allowed = settings.max_header_list_size
+                self._largest_headers = LARGEST_HEADER_LIST if allowed is None else min(allowed, LARGEST_HEADER_LIST)
                 streams.set_limit(settings.max_concurrent_streams)
             case PingAckReceived(ping_data=data):
                 streams.pong(data)
 
-    def _abandon(self, code: ErrorCodes, reason: str) -> None:
+    def _abandon(self, code: ErrorCodes, reason: Reason, detail: str = "") -> None:
         if not self._streams.closed:
             self._connection.close_connection(code)
-            self._streams.close(int(code), reason)
+            self._streams.close(int(code), reason, detail)
 
-    def _reset(self, stream: int) -> None:
+    def _reset(self, stream: int, code: ErrorCodes = ErrorCodes.CANCEL) -> None:
         if not self._streams.closed:
             try:
-                self._connection.reset_stream(stream, ErrorCodes.CANCEL)
+                self._connection.reset_stream(stream, code)
             except ProtocolError:
                 # The stream is closed on both sides already: there is nothing to reset.
                 return

@@ -13,7 +13,7 @@ from ngh2 import (
     StreamClosed,
     TrailersReceived,
 )
-from ngh2.exceptions import ConnectionClosingError, NGH2Error
+from ngh2.exceptions import ConnectionClosingError, ConnectionStateError, NGH2Error
 
 from bellhop_server.providers.engine import (
     LARGEST_HEADER_LIST,
@@ -23,13 +23,16 @@ from bellhop_server.providers.engine import (
     Refused,
 )
 from bellhop_server.providers.fields import check
-from bellhop_server.providers.streams import Streams
+from bellhop_server.providers.reasons import Reason
+from bellhop_server.providers.streams import PROTOCOL_ERROR, Streams
 
 _ENABLE_PUSH = 2
 _MAX_CONCURRENT_STREAMS = 3
 _INITIAL_WINDOW_SIZE = 4
 _MAX_HEADER_LIST_SIZE = 6
+_INTERNAL_ERROR = 2
 _CANCEL = 8
+_DEFAULT_WINDOW = 65535
 _RECEIVE_WINDOW = 1 << 20
 
 
@@ -49,8 +52,11 @@ class Ngh2Engine:
             ),
         )
         self._closing = False
-        self._initial_window = 0
-        self._largest_headers = LARGEST_HEADER_LIST
+        self._remote = {
+            _MAX_CONCURRENT_STREAMS: 2**32 - 1,
+            _INITIAL_WINDOW_SIZE: _DEFAULT_WINDOW,
+            _MAX_HEADER_LIST_SIZE: LARGEST_HEADER_LIST,
+        }
 
     def start(self) -> None:
         self._connection.initiate_connection({_ENABLE_PUSH: 0, _MAX_HEADER_LIST_SIZE: LARGEST_HEADER_LIST})
@@ -58,7 +64,7 @@ class Ngh2Engine:
 
     def capacity(self, size: int) -> int:
         free = self._streams.free()
-        if free <= 0 or size > self._initial_window:
+        if free <= 0 or size > self._remote[_INITIAL_WINDOW_SIZE]:
             return 0
         if size:
             connection = self._connection
@@ -67,7 +73,7 @@ class Ngh2Engine:
         return max(free, 0)
 
     def submit(self, headers: Headers, body: bytes) -> int:
-        check(headers, self._largest_headers)
+        check(headers, self._remote[_MAX_HEADER_LIST_SIZE])
         # libnghttp2 would queue what the peer does not allow yet, and nobody could tell afterwards whether it was sent.
         if self.capacity(len(body)) == 0:
             raise Refused
@@ -88,7 +94,7 @@ class Ngh2Engine:
             self._connection.receive_data(data)
         except NGH2Error as error:
             self._collect()
-            self._streams.close(1, f"protocol error: {error}")
+            self._streams.close(PROTOCOL_ERROR, Reason.PROTOCOL_ERROR, str(error))
         return self.events()
 
     def take(self, most: int = 16384) -> bytes:
@@ -97,7 +103,7 @@ class Ngh2Engine:
             data = self._connection.data_to_send(most)
         except NGH2Error as error:
             self._collect()
-            streams.close(2, f"protocol error: {error}")
+            streams.close(_INTERNAL_ERROR, Reason.PROTOCOL_ERROR, str(error))
             return b""
         if data:
             streams.leave()
@@ -123,7 +129,7 @@ class Ngh2Engine:
             self._closing = True
             self._connection.terminate_connection()
 
-    def eof(self, reason: str) -> list[Event]:
+    def eof(self, reason: Reason) -> list[Event]:
         self._collect()
         self._streams.close(None, reason)
         return self._streams.take_events()
@@ -150,26 +156,33 @@ class Ngh2Engine:
                 self._answered(event.stream_id)
                 streams.ended(event.stream_id)
             elif isinstance(event, SettingsReceived):
-                settings = self._connection.remote_settings
-                self._initial_window = settings[_INITIAL_WINDOW_SIZE]
-                self._largest_headers = min(settings[_MAX_HEADER_LIST_SIZE], LARGEST_HEADER_LIST)
-                streams.set_limit(settings[_MAX_CONCURRENT_STREAMS])
+                # Not `remote_settings`, which raises when the connection has ended behind this frame.
+                remote = self._remote
+                remote |= event.settings
+                streams.set_limit(remote[_MAX_CONCURRENT_STREAMS])
             elif isinstance(event, GoAwayReceived):
                 streams.drain(event.last_stream_id, event.error_code, event.debug_data)
             elif isinstance(event, PingAcknowledged):
                 streams.pong(event.opaque_data)
             elif isinstance(event, ConnectionClosed):
-                streams.close(event.error_code, "connection closed")
+                self._connection_closed(event)
 
     def _stream_closed(self, event: StreamClosed) -> None:
         streams, stream, code = self._streams, event.stream_id, event.error_code
         if isinstance(event.local_error, ConnectionClosingError):
-            streams.fail(stream, FailureKind.NOT_SENT, "connection going away", code)
+            streams.fail(stream, FailureKind.NOT_SENT, Reason.GO_AWAY, code)
         elif event.local_error is not None:
             # libnghttp2 itself gave the request up, with the same code 7 as a refusal by the peer: an endless retry.
-            streams.fail(stream, FailureKind.PERMANENT, f"cannot be sent: {event.local_error}", code)
+            streams.fail(stream, FailureKind.PERMANENT, Reason.INVALID_REQUEST, code, str(event.local_error))
         else:
             streams.reset(stream, code)
+
+    def _connection_closed(self, event: ConnectionClosed) -> None:
+        if self._closing:
+            reason = Reason.CONNECTION_RETIRED
+        else:
+            reason = Reason.PROTOCOL_ERROR if event.error_code else Reason.GO_AWAY
+        self._streams.close(event.error_code, reason, event.debug_data.decode("ascii", "replace"))
 
     def _answered(self, stream: int) -> None:
         """An answer may be whole while our body still waits: without a reset the stream would never be free."""
@@ -182,7 +195,11 @@ class Ngh2Engine:
 
     def _reset(self, stream: int) -> None:
         if not self._over():
-            self._connection.reset_stream(stream, _CANCEL)
+            try:
+                self._connection.reset_stream(stream, _CANCEL)
+            except ConnectionStateError:
+                # The connection has ended, as an event that is still to come will say.
+                return
 
     def _note_sent(self) -> None:
         streams = self._streams

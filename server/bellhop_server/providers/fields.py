@@ -2,7 +2,7 @@
 
 import re
 
-from bellhop_server.providers.engine import LARGEST_HEADER_LIST, Headers, InvalidRequest
+from bellhop_server.providers.engine import LARGEST_HEADER_LIST, Headers, HeadersRefused, InvalidRequest
 
 _NAME = re.compile(rb":?[!#$%&'*+.^_`|~0-9a-z-]+")
 _PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
@@ -17,7 +17,11 @@ _MOST_KNOWN = 256
 
 
 def check(headers: Headers, most: int = LARGEST_HEADER_LIST) -> None:
-    """Raises InvalidRequest for fields that a peer must reject, or more than `most` bytes of them (section 6.5.2)."""
+    """`most`: bytes of fields that the peer takes, counted as in section 6.5.2.
+
+    Raises InvalidRequest for fields that any peer must reject or that exceed our own bound, HeadersRefused for more
+    than `most`.
+    """
     if not headers:
         raise InvalidRequest("no header fields")
     names, values = zip(*headers, strict=True)
@@ -30,8 +34,11 @@ def check(headers: Headers, most: int = LARGEST_HEADER_LIST) -> None:
         raise InvalidRequest("a header value holds CR, LF or NUL")
     if b" \n" in joined or b"\n " in joined or b"\t" in joined or joined[:1] == b" " or joined[-1:] == b" ":
         raise InvalidRequest("a header value holds a tab, or begins or ends with a space")
-    if size + len(joined) > most:
-        raise InvalidRequest(f"header fields over {most} bytes")
+    size += len(joined)
+    if size > LARGEST_HEADER_LIST:
+        raise InvalidRequest(f"header fields over {LARGEST_HEADER_LIST} bytes")
+    if size > most:
+        raise HeadersRefused
 
 
 def _check_names(names: tuple[bytes, ...]) -> int:

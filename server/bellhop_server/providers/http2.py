@@ -2,15 +2,17 @@
 
 Nothing waits inside: a request is taken from the backlog only when the peer grants a stream and a window, and when all
 that was written before has gone to the kernel. What the kernel does not take by the requests' deadline is thrown away
-together with the connection.
+together with the connection. An answer that is late ends the connection too: the peer still counts that stream, so it
+takes no more requests, reads the answers to come, and closes. The same holds for one that has no room while nothing is
+in flight on it, so that another is tried.
 """
 
 import asyncio
 import math
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from bellhop_server.providers.backlog import Backlog, Failure, Work
+from bellhop_server.providers.backlog import Backlog, Failure
 from bellhop_server.providers.channel import Channel
 from bellhop_server.providers.engine import (
     Closed,
@@ -19,17 +21,16 @@ from bellhop_server.providers.engine import (
     Event,
     Failed,
     FailureKind,
-    InvalidRequest,
     Limit,
-    Refused,
     Reply,
 )
 from bellhop_server.providers.limits import Limits
+from bellhop_server.providers.reasons import Reason, farewell, quote
+from bellhop_server.providers.submission import InFlight, Submission
 from bellhop_server.providers.turns import Turns
 
 # About a hundred answers. Larger slices hold the event loop longer and are slower in all.
 _SLICE = 4096
-_MOST_BODIES = 256 * 1024
 _GOODBYE = 5.0
 # Seconds; a timer may fire a little early by our clock.
 _SHORTEST = 0.001
@@ -58,8 +59,10 @@ class Connection:
         """Has had an answer."""
         self.over = False
         """Every request has been reported; nothing more will come."""
-        self.reason = ""
-        """Why it takes no more requests, or failed."""
+        self.reason: Reason | None = None
+        """Why it takes no more requests, or failed; None while it may yet be used."""
+        self.detail = ""
+        """More about that, for the log; holds nothing secret."""
         self.began = clock()
         self.channel = Channel(*tls, clock, self._wake)
         """The asyncio protocol to connect."""
@@ -70,10 +73,11 @@ class Connection:
         self._clock = clock
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._in_flight: dict[int, tuple[float, Work, int]] = {}
+        self._in_flight: InFlight = {}
+        self._submission = Submission(self, backlog, engine, clock, self._in_flight)
         self._started = self._ready = self._closing = False
         self._pinged = -math.inf
-        self._write_by = self._end_by = math.inf
+        self._end_by = self._room_by = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -81,17 +85,17 @@ class Connection:
         """Requests submitted and not yet answered."""
         return len(self._in_flight)
 
-    def retire(self, reason: str) -> None:
+    def retire(self, detail: str, reason: Reason = Reason.CONNECTION_RETIRED) -> None:
         """Takes no new request, reads the answers still to come, then closes."""
         if self._ready:
-            self._drain(reason)
+            self._drain(reason, detail)
             self._wake()
         else:
-            self.abort(reason)
+            self.abort(reason, detail)
 
-    def abort(self, reason: str) -> None:
+    def abort(self, reason: Reason, detail: str = "") -> None:
         """Ends it now: bytes that have not left this machine never will; answers that have arrived still count."""
-        self._drain(reason)
+        self._drain(reason, detail)
         self.channel.reset()
         if not self.channel.connected and not self.over:
             self._finish()
@@ -106,12 +110,14 @@ class Connection:
                 more = self._receive()
                 done = before - len(self._in_flight)
                 if self.usable and not self.channel.blocked:
-                    submitted, left = self._fill(max(budget // weight - done, 1))
+                    submitted, left = self._submission.fill(max(budget // weight - done, 1))
                     done += submitted
                     more = more or left
             self._flush()
         except ssl.SSLError as error:
-            self.abort(f"TLS: {error.reason or error}")
+            self.abort(Reason.TLS_FAILED, error.reason or str(error))
+        if not more:
+            self._expect_room()
         if self.channel.lost and not more:
             self._finish()
         elif self.reason and self._started and not self._in_flight:
@@ -133,7 +139,7 @@ class Connection:
         if not self.channel.handshake():
             return False
         if self.channel.protocol != "h2":
-            self.abort("the peer does not speak HTTP/2")
+            self.abort(Reason.NO_HTTP2)
             return False
         self._started = True
         self._engine.start()
@@ -146,51 +152,12 @@ class Connection:
             data = self.channel.read(_SLICE - taken)
             if not data:
                 if data is not None:
-                    self._drain(self.channel.reason or "connection closed by peer")
+                    self._drain(Reason.CONNECTION_LOST, self.channel.reason)
                     self.channel.abort()
                 return False
             taken += len(data)
             self._handle(self._engine.feed(data))
         return True
-
-    def _fill(self, most: int) -> tuple[int, bool]:
-        """Submits up to `most` requests; returns how many, and whether it stopped only for the others' sake."""
-        now = self._clock()
-        submitted = bodies = 0
-        self._write_by = math.inf
-        while submitted < most and bodies < _MOST_BODIES and self.usable:
-            work = self._backlog.head(now)
-            if work is None:
-                return submitted, False
-            largest = work.batch.largest_body
-            room = min(self._engine.capacity(largest), most - submitted, _MOST_BODIES // max(largest, 1) + 1)
-            if room <= 0:
-                return submitted, False
-            indices = work.take(room)
-            taken = self._submit(work, indices, now)
-            submitted += taken
-            bodies += taken * largest
-            if taken < len(indices):
-                return submitted, False
-        return submitted, self.usable
-
-    def _submit(self, work: Work, indices: Sequence[int], now: float) -> int:
-        """Submits these; returns how many have gone before the engine took no more."""
-        request, submit, in_flight = work.batch.request, self._engine.submit, self._in_flight
-        self._write_by = min(self._write_by, work.batch.deadline)
-        for position, index in enumerate(indices):
-            try:
-                headers, body = request(index)
-                in_flight[submit(headers, body)] = (now, work, index)
-            except Refused:
-                self._backlog.back(work, indices[position:])
-                return position
-            except InvalidRequest as error:
-                self._backlog.failed(work, index, Failure(FailureKind.PERMANENT, str(error)), self)
-            except Exception as error:
-                self._loop.call_exception_handler({"message": "a batch failed to make a request", "exception": error})
-                self._backlog.failed(work, index, Failure(FailureKind.PERMANENT, "the request was not made"), self)
-        return len(indices)
 
     def _flush(self) -> None:
         channel, engine = self.channel, self._engine
@@ -215,21 +182,33 @@ class Connection:
             elif isinstance(event, Failed):
                 entry = pop(event.stream, None)
                 if entry is not None:
-                    self._backlog.failed(entry[1], entry[2], Failure(event.kind, event.reason, event.code), self)
+                    failure = Failure(event.kind, event.reason, event.code, quote(event.detail))
+                    self._backlog.failed(entry[1], entry[2], failure, self)
             elif isinstance(event, Limit):
                 if not self._ready and not self.reason:
                     self.usable = self._ready = True
                     self._end_by = math.inf
                     self._changed(self)
             elif isinstance(event, Draining):
-                self._drain(f"the peer goes away, code {event.code} {event.debug[:200]!r}")
+                self._drain(Reason.GO_AWAY, f"code {event.code} {farewell(event.debug)}")
             elif isinstance(event, Closed):
-                self._drain(event.reason)
+                self._drain(event.reason, event.detail)
 
-    def _drain(self, reason: str) -> None:
-        if not self.reason:
-            self.usable, self.reason = False, reason
+    def _drain(self, reason: Reason, detail: str = "") -> None:
+        if self.reason is None:
+            self.usable, self.reason, self.detail = False, reason, quote(detail)
             self._changed(self)
+        elif self.reason is Reason.CONNECTION_RETIRED and self._in_flight:
+            # What comes between is why these get no answer.
+            self.reason, self.detail = reason, quote(detail)
+
+    def _expect_room(self) -> None:
+        """Has a usable connection that takes nothing of what waits, though nothing is in flight, end after a while."""
+        if not self.usable or self._in_flight or self.channel.blocked or not self._backlog.pending():
+            self._room_by = math.inf
+        elif self._room_by == math.inf:
+            self._room_by = self._clock() + self._limits.stall
+            self._arm()
 
     def _close(self) -> None:
         """Says goodbye. The channel is lost, and the connection over, when that is written."""
@@ -242,8 +221,8 @@ class Connection:
             self._arm()
 
     def _finish(self) -> None:
-        self._drain(self.channel.reason)
-        self._handle(self._engine.eof(self.reason))
+        self._drain(Reason.CONNECTION_LOST, self.channel.reason)
+        self._handle(self._engine.eof(self.reason or Reason.CONNECTION_LOST))
         self.over = True
         if self._timer is not None:
             self._timer.cancel()
@@ -255,13 +234,17 @@ class Connection:
         if self.over or self.channel.lost:
             return
         if now >= self._end_by:
-            self.abort("not set up in time")
-        elif self.channel.blocked and now >= self._write_by:
-            self.abort("not written before the deadline")
+            self.abort(Reason.CONNECT_TIMEOUT)
+        elif self.channel.blocked and now >= self._submission.write_by:
+            self.abort(Reason.WRITE_TIMEOUT)
         elif self._ready and now >= self._ping_due() and self._pinged >= self.channel.heard:
-            self.abort("no answer to a ping")
+            self.abort(Reason.PING_TIMEOUT)
         else:
             self._time_out(now)
+            if now >= self._room_by:
+                self._room_by = math.inf
+                if self.usable and not self._in_flight and self._backlog.pending():
+                    self.retire("", Reason.NO_CAPACITY)
             if self._ready and now >= self._ping_due():
                 self._pinged = now
                 self._engine.ping(_PING)
@@ -275,7 +258,7 @@ class Connection:
             if submitted > now - self._limits.answer:
                 break
             del self._in_flight[stream]
-            self._backlog.failed(work, index, Failure(FailureKind.UNKNOWN, "no answer in time"), self)
+            self._backlog.failed(work, index, Failure(FailureKind.UNKNOWN, Reason.ANSWER_TIMEOUT), self)
             # The peer still counts these streams: with a limit of one nothing could follow here.
             self.retire("no answer in time")
 
@@ -288,13 +271,13 @@ class Connection:
     def _arm(self) -> None:
         """Sets the timer to the next thing that can be due; what is submitted until then is not due before it."""
         now, limits = self._clock(), self._limits
-        due = min(self._end_by, now + min(limits.answer, limits.ping_answer, limits.ping_idle))
+        due = min(self._end_by, self._room_by, now + min(limits.answer, limits.ping_answer, limits.ping_idle))
         if self._ready:
             due = min(due, self._ping_due())
         if self._in_flight:
             due = min(due, next(iter(self._in_flight.values()))[0] + limits.answer)
         if self.channel.blocked:
-            due = min(due, self._write_by)
+            due = min(due, self._submission.write_by)
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(max(due - now, _SHORTEST), self._tick)

@@ -21,6 +21,8 @@ class Limits:
     """Silence before a PING, with nothing in flight; with requests in flight it is `ping_answer`."""
     ping_answer: float = 10.0
     """From a PING to any sign of life."""
+    stall: float = 2.0
+    """For a connection with nothing in flight to have no room for what waits; then another is tried."""
     backoff_first: float = 1.0
     """Between a connection that failed and the next; doubles up to `backoff_most`."""
     backoff_most: float = 60.0

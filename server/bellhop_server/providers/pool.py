@@ -24,6 +24,7 @@ from bellhop_server.providers.backlog import Backlog, Batch
 from bellhop_server.providers.engine import EngineFactory, choose
 from bellhop_server.providers.http2 import Connection
 from bellhop_server.providers.limits import Limits
+from bellhop_server.providers.reasons import Reason
 from bellhop_server.providers.turns import Turns
 
 _log = logging.getLogger(__name__)
@@ -104,14 +105,14 @@ class Pool:
             # A connection that is there is ended below; uvloop would not tell the loss of it to a cancelled attempt.
             if not connection.channel.connected:
                 task.cancel()
-        self._backlog.close("shutting down")
+        self._backlog.close(Reason.SHUTTING_DOWN)
         self.retire("shutting down")
         try:
             async with asyncio.timeout(timeout):
                 await self._empty.wait()
         except TimeoutError:
             for connection in self.connections:
-                connection.abort("shutting down")
+                connection.abort(Reason.SHUTTING_DOWN)
             await self._empty.wait()
 
     def _wake(self) -> None:
@@ -125,7 +126,7 @@ class Pool:
     def _changed(self, connection: Connection) -> None:
         """A connection came into use, leaves it, had its first answer, is over, or is full."""
         if connection.usable:
-            self._backlog.trouble = ""
+            self._backlog.trouble = None
         if connection.proven:
             self._failures = 0
         if connection.reason and connection in self._live:
@@ -135,7 +136,7 @@ class Pool:
             self._connections.remove(connection)
             if not self._connections:
                 self._empty.set()
-            _log.info("connection to %s over: %s", self.host, connection.reason)
+            _log.info("connection to %s over: %s %s", self.host, connection.reason, connection.detail)
         self._grow()
 
     def _pause(self, connection: Connection) -> None:
@@ -149,7 +150,7 @@ class Pool:
         self._failures = min(self._failures + 1, 32)
         # Spread over half the delay, or all processes would call a provider that comes back at the same moment.
         self._postpone(self._clock() + delay * (1 - self._rng() / 2))
-        self._backlog.trouble = f"no connection: {connection.reason}"
+        self._backlog.trouble = connection.reason
 
     def _postpone(self, when: float) -> None:
         self._not_before = max(self._not_before, when)
@@ -192,6 +193,8 @@ class Pool:
             async with asyncio.timeout(self._limits.setup):
                 await self._loop.create_connection(lambda: connection.channel, self.host, self.port)
         except TimeoutError:
-            connection.abort("connecting took too long")
+            connection.abort(Reason.CONNECT_TIMEOUT)
+        except ConnectionRefusedError:
+            connection.abort(Reason.CONNECTION_REFUSED)
         except OSError as error:
-            connection.abort(error.strerror or str(error))
+            connection.abort(Reason.CONNECTION_FAILED, error.strerror or str(error))

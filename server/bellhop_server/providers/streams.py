@@ -18,6 +18,10 @@ from bellhop_server.providers.engine import (
     Reply,
     Sent,
 )
+from bellhop_server.providers.reasons import Reason
+
+PROTOCOL_ERROR = 1
+"""The error code of a peer that breaks the rules (RFC 9113 section 7)."""
 
 
 @dataclass(slots=True)
@@ -41,7 +45,8 @@ class Streams:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.limit = 0
+        # None was announced yet; 0 would be one.
+        self.limit = -1
         self.last = LAST_STREAM
         self.draining = False
         self.closed = False
@@ -57,7 +62,7 @@ class Streams:
         return events
 
     def free(self) -> int:
-        """How many streams may be opened now; negative where the limit has fallen below what is in flight."""
+        """How many streams may be opened now; negative before a limit is known, or where it fell below what is open."""
         return 0 if self.draining else self.limit - len(self.open)
 
     def set_limit(self, allowed: int) -> None:
@@ -86,15 +91,28 @@ class Streams:
         self.events.append(Sent(streams))
         self.leaving = [] if len(streams) == len(self.leaving) else [s for s in self.leaving if s not in streams]
 
-    def headers(self, stream: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
-        """The final header block of an answer that goes on; `:status` is its first field."""
+    def headers(self, stream: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        """The final header block of an answer that goes on; `:status` is its first field.
+
+        False: it is malformed, the stream is finished here and is to be reset.
+        """
         if stream in self.open:
-            self.open[stream] = _Partial(int(headers[0][1]), headers[1:])
+            status = _status(headers)
+            if status is None:
+                self.malformed(stream)
+                return False
+            self.open[stream] = _Partial(status, headers[1:])
+        return True
 
     def reply(self, stream: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """An answer of a header block alone."""
-        if self.open.pop(stream, self) is not self:
-            self.events.append(Reply(stream, int(headers[0][1]), headers[1:], b""))
+        if stream in self.open:
+            status = _status(headers)
+            if status is None:
+                self.malformed(stream)
+                return
+            del self.open[stream]
+            self.events.append(Reply(stream, status, headers[1:], b""))
 
     def data(self, stream: int, data: bytes) -> bool:
         """A piece of an answer's body. False: the body was cut, the stream is finished here and is to be reset."""
@@ -115,17 +133,21 @@ class Streams:
             body = b"".join(partial.chunks)[:LARGEST_REPLY]
             self.events.append(Reply(stream, partial.status, partial.headers, body))
 
-    def fail(self, stream: int, kind: FailureKind, reason: str, code: int | None = None) -> None:
+    def fail(self, stream: int, kind: FailureKind, reason: Reason, code: int | None = None, detail: str = "") -> None:
         """The stream ended without a whole answer."""
         if self.open.pop(stream, self) is not self:
-            self.events.append(Failed(stream, kind, reason, code))
+            self.events.append(Failed(stream, kind, reason, code, detail))
+
+    def malformed(self, stream: int) -> None:
+        """The answer is none (RFC 9113 section 8.1.1)."""
+        self.fail(stream, FailureKind.UNKNOWN, Reason.PROTOCOL_ERROR, PROTOCOL_ERROR)
 
     def reset(self, stream: int, code: int) -> None:
         """The peer's RST_STREAM."""
         if code == REFUSED_STREAM:
-            self.fail(stream, FailureKind.NOT_SENT, "stream refused", code)
+            self.fail(stream, FailureKind.NOT_SENT, Reason.STREAM_REFUSED, code)
         else:
-            self.fail(stream, FailureKind.UNKNOWN, "stream reset", code)
+            self.fail(stream, FailureKind.UNKNOWN, Reason.STREAM_RESET, code)
 
     def drain(self, last: int, code: int, debug: bytes) -> None:
         """No new streams; those above `last` were not processed."""
@@ -133,13 +155,13 @@ class Streams:
         self.draining = True
         self.events.append(Draining(last, code, debug))
         for stream in [stream for stream in self.open if stream > last]:
-            self.fail(stream, FailureKind.NOT_SENT, "connection going away", code)
+            self.fail(stream, FailureKind.NOT_SENT, Reason.GO_AWAY, code)
 
     def pong(self, data: bytes) -> None:
         """The acknowledgement of a ping."""
         self.events.append(Pong(data))
 
-    def close(self, code: int | None, reason: str) -> None:
+    def close(self, code: int | None, reason: Reason, detail: str = "") -> None:
         """Nothing more will come: fails what is left, by what is known about each."""
         if self.closed:
             return
@@ -147,4 +169,12 @@ class Streams:
         for stream in list(self.open):
             never = stream > self.last or stream in self.fresh
             self.fail(stream, FailureKind.NOT_SENT if never else FailureKind.UNKNOWN, reason, code)
-        self.events.append(Closed(code, reason))
+        self.events.append(Closed(code, reason, detail))
+
+
+def _status(headers: Sequence[tuple[bytes, bytes]]) -> int | None:
+    """None: there is none of three digits (RFC 9110 section 15)."""
+    if not headers or headers[0][0] != b":status":
+        return None
+    value = headers[0][1]
+    return int(value) if len(value) == 3 and value.isdigit() else None

@@ -19,13 +19,14 @@ from bellhop_server.providers.apns.token import KeyRefused, ProviderTokens, Toke
 from bellhop_server.providers.engine import EngineFactory
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.pool import Pool
+from bellhop_server.providers.reasons import Reason
 from bellhop_server.providers.tls import client_context
 from bellhop_server.providers.turns import Turns
 
-_UNREADABLE_KEY = Answer(Verdict.CREDENTIALS_INVALID, reason="the key cannot be read")
-_REPLACED = Answer(Verdict.NOT_SENT, reason="the credential has been replaced")
+_UNREADABLE_KEY = Answer(Verdict.CREDENTIALS_INVALID, reason=Reason.KEY_UNREADABLE.value)
+_REPLACED = Answer(Verdict.NOT_SENT, reason=Reason.CREDENTIAL_REPLACED.value)
 _NOTHING_LEARNT = frozenset({Verdict.PROVIDER_UNAVAILABLE, Verdict.THROTTLED_SENDER, Verdict.NOT_SENT})
-_CLOSED = Answer(Verdict.NOT_SENT, reason="shutting down")
+_CLOSED = Answer(Verdict.NOT_SENT, reason=Reason.SHUTTING_DOWN.value)
 
 
 class ApnsProvider:

@@ -47,6 +47,12 @@ class Breakers:
         """A request has passed it."""
         self._open = {scope: each for scope, each in self._open.items() if each is not breaker}
 
+    def disprove(self, environment: ApnsEnvironment, reason: str) -> None:
+        """What was refused there for that reason goes through after all."""
+        breaker = self._open.get((environment, EVERY_TOPIC))
+        if breaker is not None and breaker.refusal.reason == reason:
+            self.close(breaker)
+
     def all(self) -> list[OpenBreaker]:
         """All that are open."""
         return list(self._open.values())

@@ -17,6 +17,7 @@ from bellhop_server.providers.apns.payload import Rendered
 from bellhop_server.providers.backlog import Failure
 from bellhop_server.providers.engine import FailureKind, Headers, Reply
 from bellhop_server.providers.http2 import Connection
+from bellhop_server.providers.reasons import Reason
 
 _FAILURES = {
     FailureKind.NOT_SENT: Verdict.NOT_SENT,
@@ -84,7 +85,7 @@ class Flight:
     def abandon(self) -> None:
         """Nobody waits for it any more."""
         self._report = _ignore
-        self.withdraw(Answer(Verdict.NOT_SENT, reason="abandoned"))
+        self.withdraw(Answer(Verdict.NOT_SENT, reason=Reason.ABANDONED.value))
         self._line.pool.expire()
 
     def request(self, index: int) -> tuple[Headers, bytes]:
@@ -100,8 +101,9 @@ class Flight:
 
     def done(self, index: int, result: Reply | Failure, connection: Connection | None) -> None:
         if type(result) is Reply and result.status == 200:
-            if self._line.doubted:
-                self._line.trust(connection)
+            line = self._line
+            if line.doubted or line.updates_refused:
+                line.accepted(connection, self.leg.environment)
             number = self._numbers[index]
             self._finish(number, Answer(Verdict.ACCEPTED, 200, "", self._deliveries[number].provider_message_id))
         else:
@@ -141,9 +143,9 @@ class Flight:
         assert isinstance(result, Failure), "a reply comes by a connection"
         if result.kind is FailureKind.NOT_SENT and self._instead is not None:
             return self._instead
-        answer = Answer(_FAILURES[result.kind], reason=result.reason[:256])
+        answer = Answer(_FAILURES[result.kind], reason=result.reason.value)
         if result.kind is FailureKind.PERMANENT:
-            self._log_once("a request could not be made", answer)
+            self._log_once("a request could not be made", answer, result.detail)
         return answer
 
     def _try_again(self, index: int) -> None:
@@ -176,12 +178,12 @@ class Flight:
                 self.ended.set_result(None)
         self._report(number, answer)
 
-    def _log_once(self, text: str, answer: Answer) -> None:
+    def _log_once(self, text: str, answer: Answer, detail: str = "") -> None:
         if answer.reason not in self._logged:
             self._logged.add(answer.reason)
             chunk = self.leg.chunk
             where = {"app_id": chunk.app_id, "credential_id": chunk.credential_id, "topic": self.leg.topic}
-            _log.warning(text, extra={**where, "status": answer.status, "reason": answer.reason})
+            _log.warning(text, extra={**where, "status": answer.status, "reason": answer.reason, "detail": detail})
 
 
 class _Again:

@@ -3,14 +3,19 @@
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from bellhop_server.domain.device import ApnsEnvironment
 from bellhop_server.ports import Clock
 from bellhop_server.providers.apns.account import Account
+from bellhop_server.providers.apns.outcomes import TOO_MANY_UPDATES
 from bellhop_server.providers.apns.token import MIN_INTERVAL, ProviderToken
 from bellhop_server.providers.http2 import Connection
 from bellhop_server.providers.pool import Pool
 
 if TYPE_CHECKING:
     from bellhop_server.providers.apns.flight import Flight
+
+
+_UPDATES_REFUSED = 10
 
 
 class Line:
@@ -31,6 +36,9 @@ class Line:
         """What is under way here."""
         self.doubted: tuple[Connection, ...] = ()
         """The connections there were when the key was refused; empty once a later one has taken it."""
+        self.updates_refused = 0
+        """How often in a row the token shown was refused as one more than allowed, with none before it to go back to.
+        """
         self._clock = clock
         self._shown = ""
         self._bundle_ids: set[str] = set()
@@ -57,10 +65,16 @@ class Line:
         self._refresh()
 
     def too_many(self) -> bool:
-        """The token shown is one more than allowed; whether there is an older one to go on with."""
-        found = self.token.too_many()
-        self._show(self.token.current())
-        return found
+        """The token shown is one more than allowed; whether to go on, by the one before or by the same.
+
+        APNs says so now and then of a token that it goes on taking. There is no third one to try, because another new
+        one would be one more, so only a row of such refusals counts.
+        """
+        if self.token.too_many():
+            self._show(self.token.current())
+            return True
+        self.updates_refused += 1
+        return self.updates_refused < _UPDATES_REFUSED
 
     def refused(self, connection: Connection) -> bool:
         """That connection refused the key or its token, and has the others replaced, for they may have gone stale.
@@ -75,6 +89,14 @@ class Line:
             self.replace("provider token refused elsewhere")
         return False
 
+    def accepted(self, connection: Connection | None, environment: ApnsEnvironment) -> None:
+        """A push was taken: nothing is wrong with the key and its token."""
+        self.trust(connection)
+        if self.updates_refused:
+            self.updates_refused = 0
+            for account in self.accounts:
+                account.breakers.disprove(environment, TOO_MANY_UPDATES)
+
     def trust(self, connection: Connection | None) -> None:
         """That connection took the key, whatever it answered."""
         if connection not in self.doubted:
@@ -86,6 +108,7 @@ class Line:
             # Each may see a second token only 20 minutes after its first.
             latest = self._clock.monotonic() - MIN_INTERVAL
             self.replace("provider token renewed", lambda connection: connection.began > latest)
+            self.updates_refused = 0
             self._show(text)
 
     def _show(self, text: str) -> None:

@@ -12,15 +12,13 @@ from typing import Any, NamedTuple
 from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.delivery import Answer, Verdict
 from bellhop_server.providers.engine import Reply
+from bellhop_server.providers.reasons import quote
 
-LONGEST_REASON = 256
 LONGEST_RETRY_AFTER = 24 * 3600.0
 
 # The year 9999: what is beyond can be no time.
 _LATEST_MILLIS = 253_402_300_799_999
 _SECONDS = re.compile(rb"[0-9]{1,10}")
-# A token of a device or of ours, should an answer ever quote one.
-_SECRET = re.compile(r"[0-9A-Fa-f]{32,}|eyJ[\w.-]{16,}")
 
 
 class Remedy(Enum):
@@ -51,6 +49,8 @@ _CONFIG = Ruling(Verdict.CONFIG_ERROR)
 _CREDENTIALS = Ruling(Verdict.CREDENTIALS_INVALID)
 _UNAVAILABLE = Ruling(Verdict.PROVIDER_UNAVAILABLE)
 _GONE = Ruling(Verdict.TOKEN_GONE_SINCE)
+
+TOO_MANY_UPDATES = "TooManyProviderTokenUpdates"
 
 REASONS = {
     "BadCollapseId": _PAYLOAD,
@@ -85,7 +85,7 @@ REASONS = {
     "ExpiredToken": _GONE,
     "Unregistered": _GONE,
     "PayloadTooLarge": Ruling(Verdict.PAYLOAD_TOO_LARGE),
-    "TooManyProviderTokenUpdates": Ruling(Verdict.THROTTLED_SENDER, Remedy.FALL_BACK),
+    TOO_MANY_UPDATES: Ruling(Verdict.THROTTLED_SENDER, Remedy.FALL_BACK),
     "TooManyRequests": Ruling(Verdict.THROTTLED_TARGET),
     "InternalServerError": _UNAVAILABLE,
     "ServiceUnavailable": _UNAVAILABLE,
@@ -125,7 +125,7 @@ def judge(reply: Reply, provider_message_id: str, now: Micros) -> Outcome:
     if ruling is None:
         # Neither redirects nor whatever else is not ours or the content's fault can be Apple's last word.
         ruling = _STATUSES.get(status) or (_BUG if status // 100 == 4 else _UNAVAILABLE)
-        reason = _readable(reason) if isinstance(reason, str) and reason else f"HTTP {status}"
+        reason = quote(reason) if isinstance(reason, str) and reason else f"HTTP {status}"
     answer = Answer(
         ruling.verdict,
         status,
@@ -143,11 +143,6 @@ def _body(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return decoded if isinstance(decoded, dict) else {}
-
-
-def _readable(reason: str) -> str:
-    cut = "".join(letter if letter.isprintable() else " " for letter in reason[: 2 * LONGEST_REASON])
-    return _SECRET.sub("…", cut)[:LONGEST_REASON]
 
 
 def _invalid_since(millis: object) -> Micros:

@@ -50,8 +50,10 @@ class Question:
 
     def done(self, index: int, result: Reply | Failure, connection: object) -> None:
         if not self._answer.done():
-            answer = judge(result, "", 0).answer if isinstance(result, Reply) else None
-            self._answer.set_result(answer or Answer(Verdict.NOT_SENT, reason=getattr(result, "reason", "")))
+            if isinstance(result, Failure):
+                self._answer.set_result(Answer(Verdict.NOT_SENT, reason=result.reason.value))
+            else:
+                self._answer.set_result(judge(result, "", 0).answer)
 
     async def answer(self) -> Answer:
         """What APNs said; NOT_SENT: it could not be asked."""
