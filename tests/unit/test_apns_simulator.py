@@ -41,6 +41,10 @@ async def client(apns: ApnsSimulator) -> AsyncIterator[WireClient]:
         yield connected
 
 
+LIVE = {"timestamp": 1_800_000_000, "event": "update", "content-state": {"goals": 1}}
+BODIES = {"background": b'{"aps":{"content-available":1}}', "liveactivity": json.dumps({"aps": LIVE}).encode()}
+
+
 def padded(size: int) -> bytes:
     """A JSON object of `size` octets."""
     return b'{"aps":{},"x":"' + b"x" * (size - 17) + b'"}'
@@ -69,9 +73,13 @@ def padded(size: int) -> bytes:
         ({"apns_priority": "high"}, 400, "BadPriority"),
         ({"apns_push_type": "banner"}, 400, "InvalidPushType"),
         ({"apns_push_type": None}, 200, ""),
-        ({"apns_push_type": "background", "apns_priority": "5"}, 200, ""),
         ({"apns_push_type": "background", "apns_priority": "10"}, 400, "BadPriority"),
         ({"apns_push_type": "background"}, 400, "BadPriority"),
+        ({"apns_push_type": "liveactivity", "apns_priority": "1"}, 400, "BadPriority"),
+        ({"apns_push_type": "pushtotalk", "apns_priority": "5"}, 400, "BadPriority"),
+        ({"apns_push_type": "pushtotalk", "apns_expiration": "1900000000"}, 400, "BadExpirationDate"),
+        ({"apns_push_type": "pushtotalk"}, 400, "BadExpirationDate"),
+        ({"apns_expiration": ""}, 400, "BadExpirationDate"),
         ({"apns_expiration": "0"}, 200, ""),
         ({"apns_expiration": "1900000000"}, 200, ""),
         ({"apns_expiration": "soon"}, 400, "BadExpirationDate"),
@@ -104,14 +112,15 @@ async def test_headers_are_judged(client: WireClient, head: dict[str, Any], stat
 
 @pytest.mark.parametrize(("push_type", "topic"), SUFFIXED.items())
 async def test_a_push_type_wants_its_suffix(client: WireClient, push_type: str, topic: str) -> None:
-    priority = "5" if push_type == "background" else "10"
+    head = {"apns_priority": "5" if push_type == "background" else "10", "apns_expiration": "0"}
+    body = BODIES.get(push_type, b'{"aps":{"alert":"hi"}}')
 
-    good = await client.push(apns_push_type=push_type, apns_topic=topic, apns_priority=priority)
+    good = await client.push(body, apns_push_type=push_type, apns_topic=topic, **head)
     assert (good.status, good.reason) == (200, "")
     if push_type == "mdm":
         return
     for other in set(SUFFIXED.values()) - {topic}:
-        bad = await client.push(apns_push_type=push_type, apns_topic=other, apns_priority=priority)
+        bad = await client.push(body, apns_push_type=push_type, apns_topic=other, **head)
         assert bad.reason == "BadTopic", other
 
 
@@ -137,6 +146,37 @@ async def test_payloads_are_judged(client: WireClient, body: bytes, push_type: s
     reply = await client.push(body, apns_push_type=push_type, apns_topic=SUFFIXED[push_type])
 
     assert (reply.status, reply.reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("push_type", "aps", "good"),
+    [
+        ("background", {"content-available": 1}, True),
+        ("background", {}, True),
+        ("background", {"content-available": 1, "alert": "hi"}, False),
+        ("background", {"content-available": 1, "sound": "default"}, False),
+        ("background", {"content-available": 1, "badge": 0}, False),
+        ("alert", {"alert": "hi", "sound": "default", "badge": 0}, True),
+        ("liveactivity", LIVE, True),
+        ("liveactivity", LIVE | {"event": "start"}, True),
+        ("liveactivity", LIVE | {"event": "pause"}, False),
+        ("liveactivity", LIVE | {"event": ["start"]}, False),
+        ("liveactivity", LIVE | {"timestamp": "now"}, False),
+        ("liveactivity", LIVE | {"content-state": "x"}, False),
+        ("liveactivity", {key: value for key, value in LIVE.items() if key != "timestamp"}, False),
+        ("liveactivity", {key: value for key, value in LIVE.items() if key != "event"}, False),
+        ("liveactivity", {key: value for key, value in LIVE.items() if key != "content-state"}, False),
+        ("liveactivity", {"timestamp": 1, "event": "end"}, True),
+        ("liveactivity", {}, False),
+        ("liveactivity", [], False),
+    ],
+)
+async def test_contents_fit_their_push_type(client: WireClient, push_type: str, aps: object, good: bool) -> None:
+    reply = await client.push(
+        json.dumps({"aps": aps}).encode(), apns_push_type=push_type, apns_topic=SUFFIXED[push_type], apns_priority="5"
+    )
+
+    assert (reply.status, reply.reason) == ((200, "") if good else (400, "BadRequestPayload"))
 
 
 async def test_a_repeated_header_is_refused(client: WireClient) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from hyperframe.frame import HeadersFrame, RstStreamFrame
 
 from bellhop_simulators import ApnsSimulator, ConcurrencyPolicy
 from tests.unit.apns_wire import WireClient
@@ -46,6 +47,45 @@ async def test_the_second_stream_of_a_hasty_client_is_refused(apns: ApnsSimulato
     refused, taken = sorted(apns.journal.entries, key=lambda entry: entry.accepted)
     assert (refused.stream, refused.status, refused.reason, refused.body) == (second, None, "REFUSED_STREAM", None)
     assert refused.token == taken.token
+
+
+def send_at_once(client: WireClient, count: int, before: bytes = b"") -> list[int]:
+    """So many requests in one write, and so in one read."""
+    pieces, write = [before], client.write
+    client.write = pieces.append
+    streams = [client.send() for _ in range(count)]
+    client.write = write
+    write(b"".join(pieces))
+    return streams
+
+
+async def test_a_burst_before_the_settings_were_read_is_refused_but_for_the_first(apns: ApnsSimulator) -> None:
+    async with await WireClient.connect(apns, greet=False) as client:
+        streams = send_at_once(client, 5, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000"))
+        answers = [await client.answer(stream) for stream in streams]
+    assert [(answer.status, answer.reset) for answer in answers] == [(200, None)] + [(None, REFUSED_STREAM)] * 4
+
+
+async def test_a_raised_limit_counts_when_the_client_has_acknowledged_it(apns: ApnsSimulator) -> None:
+    async with await WireClient.connect(apns) as client:
+        client.auto_acknowledge = False
+        await client.push()
+        await client.round_trip()
+        assert client.limit == 1000
+        answers = [await client.answer(stream) for stream in send_at_once(client, 3)]
+        assert [answer.reset for answer in answers] == [None, REFUSED_STREAM, REFUSED_STREAM]
+
+        client.acknowledge()
+        answers = [await client.answer(stream) for stream in send_at_once(client, 20)]
+        assert {answer.status for answer in answers} == {200}
+
+
+async def test_streams_that_the_client_takes_back_at_once_leave_room(apns: ApnsSimulator) -> None:
+    async with await WireClient.connect(apns) as client:
+        lost = client.open()
+        head = HeadersFrame(lost, client.encoder.encode(client.head()), flags=["END_HEADERS"]).serialize()
+        (stream,) = send_at_once(client, 1, head + RstStreamFrame(lost, 8).serialize())
+        assert (await client.answer(stream)).status == 200
 
 
 async def test_one_stream_too_many_may_cost_the_connection() -> None:

@@ -121,6 +121,28 @@ async def test_a_script_is_read_from_a_file(client: WireClient, tmp_path: Path) 
         ('{"faults": [{"then": {"delay": -1}}]}', r"then.delay: must be a number of seconds"),
         ('{"faults": [{"then": {"age": true}}]}', r"then.age"),
         ('{"faults": [{"then": {"headers": {"a": 1}}}]}', r"then.headers"),
+        *(
+            (
+                json.dumps({"faults": [{"then": {"headers": {name: value}}}]}),
+                r"then.headers: must be an object of header",
+            )
+            for name, value in [
+                ("", "x"),
+                ("a b", "x"),
+                (":status", "200"),
+                ("a\nb", "x"),
+                ("é", "x"),
+                ("a", "x\r\ny: z"),
+                ("a", "x\0"),
+                ("a", " x"),
+                ("a", "x\t"),
+                ("a", "\x7f"),
+                ("a", "\ud800"),
+            ]
+        ),
+        ('{"faults": [{"then": {"retry_after": "5\\n"}}]}', r"then.retry_after"),
+        ('{"faults": [{"then": {"body": "\\ud800"}}]}', r"then.body"),
+        ('{"faults": [{"then": {"initial_window": 2147483648}}]}', r"then.initial_window"),
         ('{"faults": [{"then": {"reset_stream": "OOPS"}}]}', r"then.reset_stream"),
         ('{"faults": [{"then": {"reset_stream": []}}]}', r"then.reset_stream"),
         ('{"faults": [{"then": {"connection": []}}]}', r"then.connection"),

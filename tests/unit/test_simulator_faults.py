@@ -6,6 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
+from hyperframe.frame import SettingsFrame
 
 from bellhop_simulators import ApnsSimulator, ManualClock
 from tests.unit.apns_wire import WireClient
@@ -218,9 +219,45 @@ async def test_a_scripted_limit_holds_until_it_is_restored(client: WireClient) -
 
     await client.push()
     assert client.limit == 3
+    await client.push(token="zz")
+    await client.push()
+    assert client.limit == 3
+    await client.until(lambda: client.limit == 1000)
+
+
+async def test_the_limit_that_comes_back_is_the_one_that_holds_by_then(client: WireClient) -> None:
+    client.apns.faults.add({"max_concurrent_streams": 3, "restore_after": 0.05}, times=1)
+
     await client.push()
     await client.push(token="zz")
-    await client.until(lambda: client.limit == 1000)
+    assert client.limit == 3
+    await client.until(lambda: client.limit == 1)
+
+
+async def test_an_older_fault_does_not_lift_the_limit_of_a_younger(client: WireClient) -> None:
+    client.apns.faults.add({"max_concurrent_streams": 3, "restore_after": 0.02}, times=1)
+    client.apns.faults.add({"max_concurrent_streams": 2}, times=1)
+
+    await client.push()
+    await client.push()
+    assert client.limit == 2
+    # Past the first one's time, which a faulty answer's delay waits out.
+    client.apns.faults.add({"delay": 0.05}, times=1)
+    await client.push()
+    await client.round_trip()
+    assert client.limit == 2
+
+
+async def test_a_small_window_is_announced_and_acknowledged(client: WireClient) -> None:
+    client.apns.faults.add({"initial_window": 10}, times=1)
+
+    await client.push()
+    await client.round_trip()
+    frames = [frame for frame in client.frames if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags]
+    assert frames[-1].settings == {4: 10}
+    # Its acknowledgement is not taken for one of a limit.
+    streams = [client.send() for _ in range(3)]
+    assert [(await client.answer(stream)).status for stream in streams] == [200] * 3
 
 
 async def test_answer_and_acceptance_can_be_parted(client: WireClient) -> None:

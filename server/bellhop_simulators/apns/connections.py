@@ -19,8 +19,8 @@ class ConnectionRecord:
     session: Session = field(default_factory=Session)
     rejected: bool = False
     """Whether the latest of its answers with 200, 400 or 403 was a rejection."""
-    limit_scripted: bool = False
-    """Whether a fault holds the limit."""
+    limit_hold: object | None = None
+    """Of the fault that holds the limit, if one does: each time it is played another."""
 
 
 class Connections:

@@ -110,6 +110,8 @@ class ApnsEndpoint:
         silent = silence(then, request.stream_id)
         status, reason = (None, silent) if silent else (verdict.status, verdict.reason)
         self._record(record, request, apns_id, accepted=accepted, status=status, reason=reason, fault=name)
+        if then.initial_window is not None:
+            connection.set_initial_window(then.initial_window)
         if then.max_concurrent_streams is not None:
             self._script_limit(record, then.max_concurrent_streams, then.restore_after)
         play(
@@ -149,18 +151,21 @@ class ApnsEndpoint:
     def _answered(self, record: ConnectionRecord, status: int) -> None:
         if status in (200, 400, 403):
             record.rejected = status != 200
-        if not record.limit_scripted:
-            policy = self._world.concurrency
-            record.wire.set_limit(policy.limit(authenticated=record.session.authenticated, rejected=record.rejected))
+        if record.limit_hold is None:
+            self._set_limit(record)
+
+    def _set_limit(self, record: ConnectionRecord) -> None:
+        policy = self._world.concurrency
+        record.wire.set_limit(policy.limit(authenticated=record.session.authenticated, rejected=record.rejected))
 
     def _script_limit(self, record: ConnectionRecord, limit: int, restore_after: float | None) -> None:
-        record.limit_scripted = True
-        earlier = record.wire.limit
+        hold = record.limit_hold = object()
         record.wire.set_limit(limit)
 
         def restore() -> None:
-            record.limit_scripted = False
-            record.wire.set_limit(earlier)
+            if record.limit_hold is hold:
+                record.limit_hold = None
+                self._set_limit(record)
 
         if restore_after is not None:
             asyncio.get_running_loop().call_later(restore_after, restore)

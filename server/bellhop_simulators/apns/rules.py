@@ -4,11 +4,15 @@ From Apple's pages "Sending notification requests to APNs" and "Handling notific
 
 Apple does not publish in which order it looks; tests should not depend on which of two faults is told. Where Apple
 names no reason, one was chosen: a topic without the suffix of its push type is BadTopic, a topic that the key does
-not have is InvalidProviderToken, a body that is no JSON object is BadRequestPayload.
+not have is InvalidProviderToken, a body that is no JSON object is BadRequestPayload. So is a `background` push with an
+`alert`, `sound` or `badge`, and a `liveactivity` without `timestamp`, `event` or (but for `end`) `content-state`. A
+priority that the push type may not have is BadPriority, a `pushtotalk` with another expiration than 0
+BadExpirationDate.
 """
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from bellhop_simulators.http2.request import Request
 from bellhop_simulators.journal import decode_json
@@ -54,6 +58,8 @@ SUFFIXES = {
     "widgets": ".push-type.widgets",
 }
 """What each push type adds to the bundle id to make the topic."""
+_PRIORITIES = (None, "1", "5", "10")
+_PRIORITIES_OF = {"background": ("5",), "liveactivity": (None, "5", "10"), "pushtotalk": (None, "10")}  # None means 10.
 MAX_PAYLOAD = {"voip": 5120}
 DEFAULT_MAX_PAYLOAD = 4096
 MAX_COLLAPSE_ID = 64
@@ -62,6 +68,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _TOKEN = re.compile(r"([0-9a-f]{2}){1,256}", re.IGNORECASE)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
+_SHOWN = frozenset({"alert", "sound", "badge"})
+_LIVE_EVENTS = ("start", "update", "end")
 _DEVICE_PATH = "/3/device/"
 _LONGEST_FIRST = sorted((suffix for suffix in SUFFIXES.values() if suffix), key=len, reverse=True)
 
@@ -116,13 +124,15 @@ def judge_head(headers: dict[str, str], *, repeated: bool) -> str:
         return "MissingTopic"
     if collapse_id is not None and len(collapse_id.encode()) > MAX_COLLAPSE_ID:
         return "BadCollapseId"
-    if priority not in (None, "1", "5", "10"):
+    if priority not in _PRIORITIES:
         return "BadPriority"
     if push_type is not None and push_type not in SUFFIXES:
         return "InvalidPushType"
-    if push_type == "background" and priority != "5":  # Absent means 10.
+    if priority not in _PRIORITIES_OF.get(push_type or "", _PRIORITIES):
         return "BadPriority"
     if not _NUMBER.fullmatch(headers.get("apns-expiration", "0")):
+        return "BadExpirationDate"
+    if push_type == "pushtotalk" and headers.get("apns-expiration") != "0":
         return "BadExpirationDate"
     if not _TOPIC.fullmatch(topic) or not _suffix_fits(topic, push_type):
         return "BadTopic"
@@ -145,7 +155,19 @@ def judge_payload(request: Request, push_type: str | None) -> str:
         payload = decode_json(request.body)
     except ValueError:
         return "BadRequestPayload"
-    return "" if isinstance(payload, dict) else "BadRequestPayload"
+    good = isinstance(payload, dict) and _contents_fit(payload.get("aps"), push_type)
+    return "" if good else "BadRequestPayload"
+
+
+def _contents_fit(aps: Any, push_type: str | None) -> bool:
+    fields = aps if isinstance(aps, dict) else {}
+    if push_type == "background":
+        return _SHOWN.isdisjoint(fields)
+    if push_type == "liveactivity":
+        # What an activity shows last may be what it shows already.
+        state = isinstance(fields.get("content-state"), dict) or fields.get("event") == "end"
+        return state and type(fields.get("timestamp")) is int and fields.get("event") in _LIVE_EVENTS
+    return True
 
 
 def _suffix_fits(topic: str, push_type: str | None) -> bool:

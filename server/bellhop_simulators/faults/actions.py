@@ -1,11 +1,18 @@
 """What a fault does: the `then` of a fault script."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bellhop_simulators.faults.keys import FaultScriptError, checked, is_count, is_flag, is_seconds, is_text
 from bellhop_simulators.http2.errors import ErrorCode
 from bellhop_simulators.http2.frames import MAX_STREAM_ID
+
+_MAX_WINDOW = 2**31 - 1
+
+# RFC 9110 sections 5.1 and 5.5: a token; and text without control characters, nor blanks at its ends.
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"([^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?)?")
 
 LastStream = Literal["this", "before", "all"] | int
 
@@ -52,6 +59,7 @@ class Then:
     connection: Literal["reset", "close"] | None = None
     goaway: Goaway | None = None
     max_concurrent_streams: int | None = None
+    initial_window: int | None = None
     restore_after: float | None = None
     accepted: bool | None = None
     summary: str = ""
@@ -67,6 +75,14 @@ class Then:
         return genuine
 
 
+def _is_name(value: Any) -> bool:
+    return is_text(value) and _NAME.fullmatch(value) is not None
+
+
+def _is_value(value: Any) -> bool:
+    return is_text(value) and _VALUE.fullmatch(value) is not None
+
+
 def _is_code(value: Any) -> bool:
     return (is_count(value) and value < 2**32) or (is_text(value) and value in ErrorCode.__members__)
 
@@ -80,10 +96,10 @@ _KINDS = {
     "timestamp": (is_count, "milliseconds since the epoch"),
     "age": (lambda value: isinstance(value, int | float) and not isinstance(value, bool), "a number of seconds"),
     "headers": (
-        lambda value: isinstance(value, dict) and all(map(is_text, [*value, *value.values()])),
-        "an object of texts",
+        lambda value: isinstance(value, dict) and all(map(_is_name, value)) and all(map(_is_value, value.values())),
+        "an object of header names and values",
     ),
-    "retry_after": (lambda value: is_seconds(value) or is_text(value), "seconds or a text"),
+    "retry_after": (lambda value: is_seconds(value) or _is_value(value), "seconds or a header value"),
     "retry_after_date": _SECONDS,
     "body": _TEXT,
     "body_size": (is_count, "a number of octets"),
@@ -95,6 +111,7 @@ _KINDS = {
     "connection": (lambda value: value in ("reset", "close"), "reset or close"),
     "goaway": (lambda value: isinstance(value, dict), "an object"),
     "max_concurrent_streams": (lambda value: is_count(value) and value < 2**32, "a number from 0"),
+    "initial_window": (lambda value: is_count(value) and value <= _MAX_WINDOW, "a number of octets up to 2^31 - 1"),
     "restore_after": _SECONDS,
     "accepted": (is_flag, "true or false"),
 }

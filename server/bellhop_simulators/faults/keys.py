@@ -1,8 +1,11 @@
 """How the objects of a fault script are read: unknown keys and wrong kinds are told with their place."""
 
 import difflib
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class FaultScriptError(ValueError):
@@ -51,8 +54,8 @@ def is_seconds(value: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    """A text."""
-    return isinstance(value, str)
+    """A text that UTF-8 can carry: JSON knows halves of surrogate pairs."""
+    return isinstance(value, str) and _SURROGATE.search(value) is None
 
 
 def is_flag(value: Any) -> bool:

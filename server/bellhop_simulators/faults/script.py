@@ -33,7 +33,8 @@ and which of the requests that fit:
   graceful 2^31 - 1. `reason` goes into JSON debug data as at Apple, `debug` is sent as it is. `close` (default)
   closes when what is covered has been answered, after `all` with a second GOAWAY that names the last stream; `linger`
   leaves closing to the client
-- `max_concurrent_streams`: announced now; `restore_after`: seconds after which the earlier limit comes back
+- `max_concurrent_streams`: announced now; `restore_after`: seconds after which the simulator's own limit comes back;
+  `initial_window`: octets of a request's body before the client has to wait, announced now
 - `accepted`: whether the notification counts as taken. Default: true with a genuine 200 whatever becomes of its
   answer; false with a `status` other than 200, with `REFUSED_STREAM` and for a request above the GOAWAY's last stream
 """

@@ -38,14 +38,10 @@ class ServerConnection(asyncio.Protocol):
         self._encoder = HeaderEncoder()
         self._window = ReceiveWindow()
         self._reading = False
+        self._left_in_read = 0
         self._greeted = False
         self._transport: asyncio.Transport
         self._outlet = Outlet(handler.before_writing, self._settle)
-
-    @property
-    def limit(self) -> int:
-        """MAX_CONCURRENT_STREAMS as announced last."""
-        return self._limit.announced
 
     def respond(
         self,
@@ -91,6 +87,12 @@ class ServerConnection(asyncio.Protocol):
             self._limit.announce(limit)
             self._outlet.put(frames.settings({frames.MAX_CONCURRENT_STREAMS: limit}))
             self._settle()
+
+    def set_initial_window(self, size: int) -> None:
+        """Announce INITIAL_WINDOW_SIZE, for bodies of later requests. A client that sends more is not refused."""
+        self._limit.unchanged()
+        self._outlet.put(frames.settings({frames.INITIAL_WINDOW_SIZE: size}))
+        self._settle()
 
     def goaway(self, last_stream_id: int, code: int = 0, debug: bytes = b"") -> None:
         """GOAWAY; streams above `last_stream_id` are neither taken nor answered from now on."""
@@ -152,6 +154,7 @@ class ServerConnection(asyncio.Protocol):
             self.close()
         finally:
             self._reading = False
+            self._left_in_read = 0
             self._settle()
 
     def pause_writing(self) -> None:
@@ -184,7 +187,7 @@ class ServerConnection(asyncio.Protocol):
         elif kind == frames.RST_STREAM:
             if frame.stream_id > self.highest:
                 raise ConnectionFailure(ErrorCode.PROTOCOL_ERROR, "reset of a stream that never was")
-            self._finish(frame.stream_id)
+            self._drop(frame.stream_id)
         elif kind == frames.GOAWAY:
             self.close_when_idle()
 
@@ -206,7 +209,7 @@ class ServerConnection(asyncio.Protocol):
         request = Request(stream_id, headers)
         if stream_id > self._last_allowed:
             self._handler.turned_away(self, request, "GOAWAY")
-        elif len(self._streams) >= self._limit.enforced:
+        elif len(self._streams) + self._left_in_read >= self._limit.enforced:
             self._handler.turned_away(self, request, "REFUSED_STREAM")
             if self._enforcement == "refuse":
                 self._outlet.put(frames.reset(stream_id, ErrorCode.REFUSED_STREAM))
@@ -275,8 +278,15 @@ class ServerConnection(asyncio.Protocol):
             self._finish(stream_id)
 
     def _finish(self, stream_id: int) -> None:
-        if self._streams.pop(stream_id, None) is not None:
-            self._sender.drop(stream_id)
+        if self._drop(stream_id) and self._reading:
+            # The client cannot have seen that when it sent the rest of what is being read.
+            self._left_in_read += 1
+
+    def _drop(self, stream_id: int) -> bool:
+        if self._streams.pop(stream_id, None) is None:
+            return False
+        self._sender.drop(stream_id)
+        return True
 
     def _settle(self) -> None:
         """At the end of a turn: write; close if that was asked for."""
