@@ -113,11 +113,18 @@ def test_a_send_is_carried_over_field_by_field() -> None:
 
 
 def test_what_was_not_given_gets_its_default() -> None:
-    send = mapping_message.send_of("shop", notes.SendRequest(notification={"apns": {}}))
+    send = mapping_message.send_of("shop", notes.SendRequest(notification={"apns": {"mutable_content": True}}))
     assert send.options == SendOptions(DAY, Priority.NORMAL, ResendPolicy.IF_REPLACEABLE)
     assert send.notification.badge is None
     assert send.notification.apns is not None
     assert (send.notification.apns.title, send.notification.apns.ttl, send.notification.apns.push_type) == (None,) * 3
+
+
+def test_an_override_that_says_nothing_is_none() -> None:
+    empty = mapping_message.send_of("shop", notes.SendRequest(notification={"title": "Hello", "apns": {}}))
+    none = mapping_message.send_of("shop", notes.SendRequest(notification={"title": "Hello"}))
+
+    assert empty == none
 
 
 def test_a_ttl_of_nothing_is_not_the_default() -> None:
