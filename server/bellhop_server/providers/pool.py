@@ -9,7 +9,7 @@
     await pool.aclose()
 
 Connections are opened one after the other while there is more work than those at hand can take, each with a DNS look-up
-of its own, and kept until the peer ends them, leaves out an answer or has no room any more. A request that certainly was
+of its own, and kept until the peer ends them, leaves out an answer or has no more room. A request that certainly was
 not processed (GOAWAY, REFUSED_STREAM, never written) goes to another connection by itself, before its batch's deadline;
 everything else is the caller's to decide.
 """
