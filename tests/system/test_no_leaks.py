@@ -135,7 +135,7 @@ async def test_nothing_secret_is_logged_or_told(tmp_path: Path, log: io.StringIO
     settings = settings_in(
         tmp_path, admin_token=ADMIN_TOKEN, master_key=MASTER_KEY, metrics_listen=Address("127.0.0.1", 0)
     )
-    logging.getLogger("a.library").error("settings are %r", settings)
+    logging.getLogger("a.dependency").error("settings are %r", settings)
     cruel = CruelProvider()
     async with live_server(settings, provider=cruel) as live:
         shop = await live.shop()
@@ -179,7 +179,7 @@ def test_an_exception_is_logged_as_where_it_went_and_not_what_it_said(log: io.St
         except KeyError as error:
             raise ValueError(PAYLOAD) from error
     except ValueError:
-        logging.getLogger("a.library").exception("it failed")
+        logging.getLogger("a.dependency").exception("it failed")
         structlog.stdlib.get_logger("bellhop_server").error("so did this", exc_info=True)
     for line in map(json.loads, log.getvalue().splitlines()):
         assert line["level"] == "error"
