@@ -56,7 +56,16 @@ def differences(connection: Connection) -> list[Any]:
 def schema(connection: Connection) -> list[tuple[Any, ...]]:
     """Also what `compare_metadata` does not look at: defaults, collations, conditions and directions of indexes."""
     if connection.dialect.name == "sqlite":
-        statement = "SELECT name, sql FROM sqlite_schema WHERE name <> 'alembic_version' ORDER BY name"
+        # By name, since a column that was added later stands last. What else a table's text says follows "strict".
+        statement = (
+            "SELECT tables.name, columns.name, columns.type, columns.\"notnull\", columns.dflt_value, columns.pk,"
+            " tables.wr, tables.strict FROM pragma_table_list AS tables JOIN pragma_table_xinfo(tables.name) AS columns"
+            " WHERE tables.type = 'table' AND tables.name NOT IN ('alembic_version', 'sqlite_schema', 'sqlite_sequence')"
+            " UNION ALL SELECT name, sql, sql LIKE '%AUTOINCREMENT%', '', '', '', '', '' FROM sqlite_schema"
+            " WHERE type = 'index' AND sql IS NOT NULL AND tbl_name <> 'alembic_version'"
+            " UNION ALL SELECT name, sql LIKE '%AUTOINCREMENT%', '', '', '', '', '', '' FROM sqlite_schema"
+            " WHERE type = 'table' AND name NOT IN ('alembic_version', 'sqlite_sequence')"
+        )
     else:
         statement = (
             "SELECT table_name, column_name, data_type, character_maximum_length, collation_name, column_default"

@@ -66,7 +66,9 @@ class DeviceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One installation. `user_id` None: anonymous. `binding_epoch` changes exactly when `user_id` does, never back."""
+    """One installation. `user_id` None: anonymous. `binding_epoch` changes exactly when the user or the session does,
+    never back. `binding_expire_time`: when the binding ends by itself; None: it does not.
+    """
 
     app_id: str
     device_id: str
@@ -80,6 +82,8 @@ class Device:
     update_time: Micros
     target_time: Micros
     target_accepted: bool = False
+    session_id: str = ""
+    binding_expire_time: Micros | None = None
 
 
 @dataclass(frozen=True, slots=True)

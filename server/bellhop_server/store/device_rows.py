@@ -27,6 +27,8 @@ COLUMNS = (
     "update_time",
     "target_time",
     "target_accepted",
+    "session_id",
+    "binding_expire_time",
 )
 
 # Looking a member up is several times faster than calling its enum, and a fence read maps hundreds of rows.
@@ -60,6 +62,8 @@ def to_row(device: Device) -> tuple[Any, ...]:
         device.update_time,
         device.target_time,
         device.target_accepted,
+        device.session_id,
+        device.binding_expire_time,
     )
 
 
@@ -89,6 +93,8 @@ def to_devices(rows: Iterable[Sequence[Any]]) -> list[Device]:
         update_time,
         target_time,
         target_accepted,
+        session_id,
+        binding_expire_time,
     ) in rows:
         facts = known.get((locale, time_zone, app_version, attributes))
         if facts is None:
@@ -108,6 +114,8 @@ def to_devices(rows: Iterable[Sequence[Any]]) -> list[Device]:
                 update_time,
                 target_time,
                 bool(target_accepted),
+                session_id,
+                binding_expire_time,
             )
         )
     return found

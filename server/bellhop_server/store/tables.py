@@ -44,6 +44,7 @@ applications = Table(
     Column("anonymous_policy", SmallInteger, nullable=False),
     Column("create_time", Time, nullable=False),
     Column("update_time", Time, nullable=False),
+    Column("default_binding_ttl", Time),
 )
 
 # Client, app and device secrets together, so that one look-up by digest finds whatever a caller presents. A device's
@@ -124,6 +125,8 @@ devices = Table(
     Column("update_time", Time, nullable=False),
     Column("target_time", Time, nullable=False),
     Column("target_accepted", Boolean, nullable=False),
+    Column("session_id", Text, nullable=False, server_default=""),
+    Column("binding_expire_time", Time),
     PrimaryKeyConstraint("app_id", "device_id"),
     Index(None, "app_id", "user_key", "device_id"),
 )
@@ -145,6 +148,40 @@ Index(
     devices.c.state,
     sqlite_where=devices.c.state == 3,
     postgresql_where=devices.c.state == 3,
+)
+
+# Bindings that end by themselves, the next to end first.
+Index(
+    "ix_devices_binding_expire_time",
+    devices.c.binding_expire_time,
+    sqlite_where=devices.c.binding_expire_time.is_not(None),
+    postgresql_where=devices.c.binding_expire_time.is_not(None),
+)
+
+# The highest `binding_generation` that a device's app has shown, so that a late duplicate of an older login or logout is
+# known as one, also after the device has gone.
+binding_generations = Table(
+    "binding_generations",
+    metadata,
+    Column("app_id", Id, nullable=False),
+    Column("device_id", Id, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("seen_time", Time, nullable=False),
+    PrimaryKeyConstraint("app_id", "device_id"),
+    Index(None, "seen_time"),
+)
+
+# When all logins of a user, or those of one session (`session_id` not empty), were ended: a registration that had been
+# asked for before that binds nobody.
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("app_id", Id, nullable=False),
+    Column("user_key", LargeBinary(32), nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("revoke_time", Time, nullable=False),
+    PrimaryKeyConstraint("app_id", "user_key", "session_id"),
+    Index(None, "revoke_time"),
 )
 
 # Numbers that are never given twice, by name (`binding_epoch`). A row, not a sequence: the same on both databases.
@@ -175,15 +212,19 @@ messages = Table(
     Column("not_registered_count", Integer, nullable=False),
     Column("result_seq", BigInteger, nullable=False),
     Column("payload_erased", Boolean, nullable=False),
+    Column("fire_time", Time, nullable=False, server_default="0"),
+    Column("cancel_time", Time),
     UniqueConstraint("app_id", "message_id"),
     Index(None, "app_id", "accept_time", "ref"),
     Index(None, "complete_time"),
     sqlite_autoincrement=True,
 )
 
+# `fire_time`: when its planning begins, its `accept_time` unless it was scheduled.
 Index(
     "ix_messages_unplanned",
-    messages.c.priority.desc(),
+    messages.c.priority,
+    messages.c.fire_time,
     messages.c.ref,
     sqlite_where=~messages.c.planned,
     postgresql_where=~messages.c.planned,
@@ -220,9 +261,10 @@ request_ids = Table(
     Index(None, "forget_time"),
 )
 
-# Some hundred planned devices each, in `items` (JSON): written with the planner's cursor, claimed under a lease,
+# Some planned devices each, in `items` (JSON): written with the planner's cursor, claimed under a lease,
 # deleted with the last of their results. `lease_until` 0: nobody holds it. `started`: its holder has begun to hand it
-# over; `in_doubt`: a former holder had. `items` stands last: SQLite walks through a long value to what lies behind it.
+# over; `in_doubt`: a former holder had. `turn`: its place among those of its application and priority, a time; for a
+# `retry` the time when it is due, and no earlier one is given out. `items` stands last: SQLite walks through a long value to what lies behind it.
 batches = Table(
     "batches",
     metadata,
@@ -230,7 +272,7 @@ batches = Table(
     Column("message_ref", BigInteger, nullable=False),
     Column("app_id", Id, nullable=False),
     Column("priority", SmallInteger, nullable=False),
-    Column("due_time", Time, nullable=False),
+    Column("turn", Time, nullable=False),
     Column("retry", Boolean, nullable=False),
     Column("item_count", Integer, nullable=False),
     Column("worker", String(64), nullable=False, server_default=""),
@@ -239,16 +281,31 @@ batches = Table(
     Column("started", Boolean, nullable=False),
     Column("in_doubt", Boolean, nullable=False),
     Column("items", Text, nullable=False),
-    Index("ix_batches_claim", "priority", "lease_until", "due_time", "batch_id"),
     sqlite_autoincrement=True,
 )
 
+# What nobody holds, by lane and turn.
 Index(
-    "ix_batches_retry",
-    batches.c.message_ref,
-    sqlite_where=batches.c.retry == true(),
-    postgresql_where=batches.c.retry == true(),
+    "ix_batches_waiting",
+    batches.c.app_id,
+    batches.c.priority,
+    batches.c.retry,
+    batches.c.turn,
+    batches.c.batch_id,
+    sqlite_where=batches.c.lease_until == 0,
+    postgresql_where=batches.c.lease_until == 0,
 )
+
+# What somebody holds, or held when they died.
+Index(
+    "ix_batches_leased",
+    batches.c.lease_until,
+    sqlite_where=batches.c.lease_until > 0,
+    postgresql_where=batches.c.lease_until > 0,
+)
+
+# What a message has left, and how much of that waits for another attempt.
+Index("ix_batches_message", batches.c.message_ref, batches.c.retry)
 
 results = Table(
     "results",
