@@ -58,9 +58,10 @@ def schema(connection: Connection) -> list[tuple[Any, ...]]:
     if connection.dialect.name == "sqlite":
         # By name, since a column that was added later stands last. What else a table's text says follows "strict".
         statement = (
-            "SELECT tables.name, columns.name, columns.type, columns.\"notnull\", columns.dflt_value, columns.pk,"
+            'SELECT tables.name, columns.name, columns.type, columns."notnull", columns.dflt_value, columns.pk,'
             " tables.wr, tables.strict FROM pragma_table_list AS tables JOIN pragma_table_xinfo(tables.name) AS columns"
-            " WHERE tables.type = 'table' AND tables.name NOT IN ('alembic_version', 'sqlite_schema', 'sqlite_sequence')"
+            " WHERE tables.type = 'table' AND tables.name NOT LIKE 'sqlite_%'"
+            " AND tables.name <> 'alembic_version'"
             " UNION ALL SELECT name, sql, sql LIKE '%AUTOINCREMENT%', '', '', '', '', '' FROM sqlite_schema"
             " WHERE type = 'index' AND sql IS NOT NULL AND tbl_name <> 'alembic_version'"
             " UNION ALL SELECT name, sql LIKE '%AUTOINCREMENT%', '', '', '', '', '', '' FROM sqlite_schema"
