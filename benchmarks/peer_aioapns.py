@@ -1,4 +1,4 @@
-"""aioapns against the sink: `python -m benchmarks.peer_aioapns PORT CA COUNT` prints one JSON line.
+"""aioapns against the sink: `python -m benchmarks.peer_aioapns PORT CA KEY COUNT` prints one JSON line.
 
 aioapns knows only Apple's hosts, so host and port of its protocol class are set to the sink's. A thousand sends are
 under way at once.
@@ -9,21 +9,20 @@ import json
 import ssl
 import sys
 import time
+from pathlib import Path
 
 from aioapns import APNs, NotificationRequest, PushType
 from aioapns.connection import APNsProductionClientProtocol
 
-from benchmarks.certificates import provider_key
-
 AT_ONCE = 1000
 
 
-async def main(port: int, ca: str, count: int) -> None:
+async def main(port: int, ca: str, key: str, count: int) -> None:
     """Sends `count` notifications and prints what they took."""
     APNsProductionClientProtocol.APNS_SERVER = "localhost"
     APNsProductionClientProtocol.APNS_PORT = port
     client = APNs(
-        key=provider_key(),
+        key=key,
         key_id="KEY1234567",
         team_id="TEAM123456",
         topic="com.example.shop",
@@ -51,4 +50,4 @@ async def main(port: int, ca: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(int(sys.argv[1]), sys.argv[2], Path(sys.argv[3]).read_text(), int(sys.argv[4])))

@@ -1,4 +1,4 @@
-"""An application with any number of devices, written straight into a store: what is measured comes after."""
+"""Two applications with devices, written straight into a store: what is measured comes after."""
 
 import secrets
 from dataclasses import dataclass
@@ -25,45 +25,60 @@ from bellhop_server.store.tables import devices
 from benchmarks.certificates import provider_key
 
 APP = "bench"
+OTHER = "other"
+OTHER_DEVICES = 1000
 _PAGE = 10_000
 _TIME = 1_790_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """The application's secrets."""
+    """The secrets, which both applications share."""
 
     client_secret: str
     app_secret: str
 
 
 async def seed(database_url: str, master_key: str, count: int) -> Seeded:
-    """Makes the application with `count` devices of as many people, each of which has been reached before."""
+    """Makes APP with `count` devices of as many people, and OTHER with its own; each has been reached before."""
     await upgrade(database_url)
     made = Seeded("bhc_" + secrets.token_urlsafe(32), "bha_" + secrets.token_urlsafe(32))
-    kinds = ((SecretKind.CLIENT, made.client_secret), (SecretKind.APP, made.app_secret))
     async with SqlStore.open(database_url, MasterKey.parse(master_key)) as store:
-        await store.create_application(
-            Application(APP, "Benchmark", Policy(), _TIME, _TIME),
-            [Secret(f"s{kind}", APP, kind, digest_of(text), text[-4:], _TIME) for kind, text in kinds],
-        )
-        key = ApnsCredential("KEY1234567", "TEAM123456", provider_key(), ("com.example.shop",))
-        await store.put_credential(Credential(APP, "apns", Platform.APNS, 0, _TIME, key))
-        for first in range(0, count, _PAGE):
-            rows = [to_row(_device(number)) for number in range(first, min(first + _PAGE, count))]
-            await store._database.write(partial(_insert, rows=rows))
+        for app_id in (APP, OTHER):
+            kinds = ((SecretKind.CLIENT, made.client_secret), (SecretKind.APP, made.app_secret))
+            await store.create_application(
+                Application(app_id, "Benchmark", Policy(), _TIME, _TIME),
+                [Secret(f"{app_id}{kind}", app_id, kind, digest_of(text), text[-4:], _TIME) for kind, text in kinds],
+            )
+            key = ApnsCredential("KEY1234567", "TEAM123456", provider_key(), ("com.example.shop",))
+            await store.put_credential(Credential(app_id, f"apns-{app_id}", Platform.APNS, 0, _TIME, key))
+        # The identities of the other application's devices come after those of the first.
+        for app_id, first, end in ((APP, 0, count), (OTHER, count, count + OTHER_DEVICES)):
+            for page in range(first, end, _PAGE):
+                rows = [to_row(_device(app_id, number)) for number in range(page, min(page + _PAGE, end))]
+                await store._database.write(partial(_insert, rows=rows))
     return made
+
+
+def person(number: int) -> str:
+    """The user whose device is the one of that number."""
+    return f"user-{number:08d}"
+
+
+def device(number: int) -> str:
+    """The id of the device of that number."""
+    return f"device-{number:08d}"
 
 
 def _insert(connection: Connection, rows: list[tuple[object, ...]]) -> None:
     insert_many(connection, devices, COLUMNS, rows)
 
 
-def _device(number: int) -> Device:
+def _device(app_id: str, number: int) -> Device:
     return Device(
-        app_id=APP,
-        device_id=f"device-{number:08d}",
-        user_id=f"user-{number:08d}",
+        app_id=app_id,
+        device_id=device(number),
+        user_id=person(number),
         binding_epoch=number + 1,
         target=Target(Platform.APNS, f"{number:064x}"),
         facts=DeviceFacts("de-AT", "Europe/Vienna", "1.0"),

@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.processes import Meter
+
+SERVE = (sys.executable, "-m", "bellhop_cli.main", "serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,7 @@ class Service:
     """Where it is, and what it costs."""
 
     address: str
+    pid: int
     meter: Meter
 
 
@@ -28,7 +31,9 @@ def new_master_key() -> str:
 
 
 @contextmanager
-def serving(folder: Path, database_url: str, master_key: str, sink_port: int, ca: Path) -> Iterator[Service]:
+def serving(
+    folder: Path, database_url: str, master_key: str, sink_port: int, ca: Path, program: Sequence[str] = SERVE
+) -> Iterator[Service]:
     """Runs until the context ends; raises RuntimeError if it does not come up."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("BELLHOP_")} | {
         "BELLHOP_LISTEN": "127.0.0.1:0",
@@ -38,26 +43,22 @@ def serving(folder: Path, database_url: str, master_key: str, sink_port: int, ca
         "BELLHOP_APNS_URL": f"https://localhost:{sink_port}",
         "BELLHOP_PROVIDER_CA": str(ca),
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bellhop_cli.main", "serve"],
-        cwd=folder,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = subprocess.Popen(program, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     try:
         address = ""
+        said = []
         for line in process.stderr:
-            entry = json.loads(line)
+            said.append(line)
+            entry = json.loads(line) if line.startswith("{") else {}
             if entry.get("event") == "listening":
                 address = entry["address"]
                 break
         if not address:
-            raise RuntimeError("the server did not come up")
+            raise RuntimeError(f"the server did not come up: {''.join(said[-20:])}")
         drain = threading.Thread(target=process.stderr.read, daemon=True)
         drain.start()
-        yield Service(address, Meter(process.pid))
+        yield Service(address, process.pid, Meter(process.pid))
     finally:
         process.terminate()
         process.wait(30)

@@ -1,12 +1,14 @@
 """A push provider that accepts everything: TLS, HTTP/2 by ngh2, one process of its own.
 
 `python -m benchmarks.sink CERT KEY` prints its port and answers until its standard input is closed. Every request gets
-200 and its own apns-id, so that a client that matches answers to requests finds what it looks for.
+200 and its own apns-id, so that a client that matches answers to requests finds what it looks for. Of a request whose
+collapse id begins with `watched` it prints that id and when it came: nanoseconds of the machine's monotonic clock.
 """
 
 import asyncio
 import ssl
 import sys
+import time
 from typing import cast
 
 import uvloop
@@ -38,7 +40,7 @@ class Sink(asyncio.Protocol):
             engine.receive_data(data)
             for event in engine.events():
                 if type(event) is RequestReceived:
-                    self._ids[event.stream_id] = next((v for k, v in event.headers if k == b"apns-id"), b"")
+                    self._ids[event.stream_id] = _identity(event.headers)
                     if event.end_stream:
                         self._answer(event.stream_id)
                 elif type(event) is DataReceived and event.end_stream:
@@ -55,6 +57,16 @@ class Sink(asyncio.Protocol):
     def _flush(self) -> None:
         while data := self._engine.data_to_send(65536):
             self._transport.write(data)
+
+
+def _identity(headers: list[tuple[bytes, bytes]]) -> bytes:
+    found = b""
+    for name, value in headers:
+        if name == b"apns-id":
+            found = value
+        elif name == b"apns-collapse-id" and value.startswith(b"watched"):
+            print(value.decode(), time.monotonic_ns(), flush=True)
+    return found
 
 
 async def main(certificate: str, key: str) -> None:

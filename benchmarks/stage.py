@@ -1,46 +1,42 @@
 """What every measurement stands on: a folder, a sink, and databases of both kinds with devices in them."""
 
 import asyncio
-import json
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO
 
-from benchmarks.certificates import localhost
-from benchmarks.processes import Meter, python
+from benchmarks.certificates import localhost, provider_key
+from benchmarks.processes import Meter, module, started
 from benchmarks.seed import Seeded, seed
-from benchmarks.service import Service, new_master_key, serving
+from benchmarks.service import SERVE, Service, new_master_key, serving
 from tests.postgres import postgres_server
+
+DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A sink in a process of its own, and where its certificate is."""
+    """A sink in a process of its own, and what its clients need to know of it."""
 
     folder: Path
     port: int
     ca: Path
+    key: Path
     sink: Meter
-
-    def measure(self, module: str, *arguments: object) -> Any:
-        """The JSON line that a program of this package prints."""
-        with python(f"benchmarks.{module}", *map(str, arguments)) as process:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{module} failed")
-        return json.loads(line)
+    sightings: dict[str, int]
+    """When the sink saw a request (ns, monotonic), by its collapse id, for ids that begin with `watched`."""
 
     @contextmanager
-    def service(self, backend: str, devices: int) -> Iterator[tuple[Service, Seeded]]:
+    def service(self, backend: str, devices: int, program: Sequence[str] = SERVE) -> Iterator[tuple[Service, Seeded]]:
         """A server over a database of that kind, durable, with so many devices."""
         key = new_master_key()
         with database(backend) as url:
             seeded = asyncio.run(seed(url, key, devices))
-            with serving(self.folder, url, key, self.port, self.ca) as service:
+            with serving(self.folder, url, key, self.port, self.ca, program) as service:
                 yield service, seeded
 
 
@@ -50,9 +46,23 @@ def stage() -> Iterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="bellhop-bench-") as name:
         folder = Path(name)
         certificate, key = localhost(folder)
-        with python("benchmarks.sink", str(certificate), str(key)) as process:
+        provider = folder / "provider.p8"
+        provider.write_text(provider_key())
+        with started(module("sink", certificate, key)) as process:
             assert process.stdout is not None
-            yield Stage(folder, int(process.stdout.readline()), certificate, Meter(process.pid))
+            port = int(process.stdout.readline())
+            sightings: dict[str, int] = {}
+            reader = threading.Thread(target=_note, args=(process.stdout, sightings))
+            reader.start()
+            yield Stage(folder, port, certificate, provider, Meter(process.pid), sightings)
+            process.terminate()
+            reader.join()
+
+
+def _note(lines: IO[str], sightings: dict[str, int]) -> None:
+    for line in lines:
+        identity, when = line.split()
+        sightings[identity] = int(when)
 
 
 @contextmanager
