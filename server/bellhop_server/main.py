@@ -19,6 +19,7 @@ from bellhop_server import admin_token, logs
 from bellhop_server.app.administering import Administering
 from bellhop_server.app.authenticating import Authenticating
 from bellhop_server.app.delivering import Deliverer
+from bellhop_server.app.fencing import Fence
 from bellhop_server.app.handover import Handover
 from bellhop_server.app.hygiene import Hygiene
 from bellhop_server.app.planning import Planner
@@ -36,7 +37,7 @@ from bellhop_server.providers.apns.settings import ApnsSettings
 from bellhop_server.providers.apns.token import check_key
 from bellhop_server.providers.turns import Turns
 from bellhop_server.queue.local import LocalQueue
-from bellhop_server.rpc.admission import Limits
+from bellhop_server.rpc.admission import Admission, Limits
 from bellhop_server.rpc.applications import ApplicationsServicer
 from bellhop_server.rpc.metrics import MeasuredQueue, Metrics, MetricsServer
 from bellhop_server.rpc.notifier import NotifierServicer
@@ -134,10 +135,12 @@ async def _start(
     if providers is None:
         providers = {provider.platform: provider for provider in (_apns(settings, clock),)}
     queue = MeasuredQueue(LocalQueue(), metrics)
+    admission = Admission(limits)
 
     recorder = Recorder(store, queue, clock)
     _keep_running(stack, failed, recorder.run())
-    handover = Handover(store, clock, recorder, Hygiene(store), providers)
+    fence = Fence(admission.aside)
+    handover = Handover(store, clock, fence, recorder, Hygiene(store), providers)
     deliverer = Deliverer(_worker_name(), store, queue, clock, handover)
     stack.push_async_callback(deliverer.drain, _DRAIN_SECONDS)
     for provider in providers.values():
@@ -154,10 +157,10 @@ async def _start(
     watching = Watching(store, queue, clock)
     servicers = Servicers(
         ApplicationsServicer(Administering(store, providers, clock), check_key),
-        PushRegistryServicer(Registering(store, clock)),
+        PushRegistryServicer(Registering(store, clock, fence)),
         NotifierServicer(Sending(store, queue, clock), watching, store, metrics),
     )
-    rpc = RpcServer(servicers, authenticating, metrics, limits=limits, reflection=settings.reflection)
+    rpc = RpcServer(servicers, authenticating, admission, metrics, limits=limits, reflection=settings.reflection)
     stack.push_async_callback(rpc.stop, watching.interrupt)
     port = await rpc.start(str(settings.listen), _tls(settings))
     address = str(Address(settings.listen.host, port))

@@ -19,8 +19,9 @@ from bellhop_server.domain.application import (
     Secret,
 )
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, NewBatch, Recorded
-from bellhop_server.domain.delivery import Answer, Chunk
+from bellhop_server.domain.delivery import Answer, Chunk, Reading
 from bellhop_server.domain.device import DeadTarget, Device, Platform
+from bellhop_server.domain.lanes import Share, Survey
 from bellhop_server.domain.message import (
     Accepted,
     Audience,
@@ -138,10 +139,6 @@ class DeviceStore(Protocol):
         """How many; a scan."""
         ...
 
-    async def read_devices(self, app_id: str, device_ids: Sequence[str]) -> dict[str, Device]:
-        """As they are now: a statement of its own, on the primary, outside any open transaction."""
-        ...
-
     async def retire_targets(self, app_id: str, dead: Sequence[DeadTarget]) -> int:
         """Marks devices DEAD that still have that very target presented at that very time; returns how many."""
         ...
@@ -222,13 +219,24 @@ class MessageStore(Protocol):
         """
         ...
 
+    async def survey(self, now: Micros, held: Collection[int]) -> Survey:
+        """Which lanes have batches that are due, or whose lease ended, and when more will be; `held` as in `claim`."""
+        ...
+
     async def claim(
-        self, worker: str, now: Micros, lease_until: Micros, limit: int, held: Collection[int] = ()
+        self, worker: str, now: Micros, lease_until: Micros, shares: Sequence[Share], held: Collection[int]
     ) -> list[ClaimedBatch]:
-        """Takes due batches that nobody holds, or whose lease ended, by priority and age; one statement.
+        """Takes batches that are due and that nobody holds, or whose lease ended: of each share's lane those whose turn
+        it is, until there are enough devices in them. No batch is given to two.
 
         `held`: ids of batches that the worker still has in hand, which it must not be given again. What cannot be read
         is left out, and logged.
+        """
+        ...
+
+    async def read_present(self, app_id: str, message_ref: int, device_ids: Sequence[str]) -> Reading:
+        """What a hand-over is decided by, as it is now: statements of their own, on the primary, outside any open
+        transaction.
         """
         ...
 
@@ -242,10 +250,6 @@ class MessageStore(Protocol):
 
     async def end_leases(self, now: Micros) -> int:
         """Ends every lease now. Only for a store that this process alone uses; returns how many."""
-        ...
-
-    async def next_due(self) -> Micros | None:
-        """When the earliest batch is due or its lease ends; None: there is none."""
         ...
 
     async def reported(self, batch: ClaimedBatch) -> set[tuple[str, str]]:
@@ -344,10 +348,15 @@ class Provider(Protocol):
         """Which network."""
         ...
 
-    async def send(self, chunk: Chunk, report: Callable[[int, Answer], None]) -> None:
+    async def send(
+        self, chunk: Chunk, report: Callable[[int, Answer], None], handed_over: Callable[[int], None]
+    ) -> None:
         """Hands the deliveries over and calls `report(index, answer)` exactly once for each, from the event loop.
 
-        Returns when all are reported. What is not handed over by `chunk.deadline` is NOT_SENT and never written later.
+        Returns when all are reported. By `chunk.deadline` each has been answered, has certainly been received by the
+        provider's end, or will never be: then its stream is reset, and it is UNKNOWN if any of it may have left, else
+        NOT_SENT. Nothing is written later. `handed_over(index)` is called, once at most, when one has been received
+        whose answer is still out; not where the answer is there first.
         """
         ...
 

@@ -1,17 +1,17 @@
-"""The worker: claims batches under leases and carries them out, several at a time."""
+"""The worker: claims batches under leases, lane by lane, and carries them out, many at a time."""
 
 import asyncio
 import logging
+from itertools import groupby
 
 from bellhop_server.app.handover import Handover
-from bellhop_server.domain import SECOND
+from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.batch import ClaimedBatch
 from bellhop_server.domain.delivery import LEASE
 from bellhop_server.domain.errors import BellhopError
+from bellhop_server.domain.lanes import Lane, Lanes
 from bellhop_server.ports import Clock, Queue, Store, Work
 
-# Batches under way at once: enough streams to fill a provider's connections at its latency, few enough to stay small.
-SLOTS = 8
 POLL = 5.0
 PAUSE = 0.5
 
@@ -28,6 +28,7 @@ class Deliverer:
         self._clock = clock
         self._handover = handover
         self._listener = queue.listen(Work.DELIVER)
+        self._lanes = Lanes()
         self._active: set[asyncio.Task[None]] = set()
         self._held: set[int] = set()
 
@@ -36,14 +37,15 @@ class Deliverer:
         if self._store.exclusive:
             await self._patiently_end_leases()
         while True:
-            free = SLOTS - len(self._active)
-            claimed = await self._claim(free) if free else []
-            for batch in claimed:
-                self._held.add(batch.batch_id)
-                task = asyncio.create_task(self._carry_out(batch))
-                self._active.add(task)
-                task.add_done_callback(self._ended)
-            await self._listener.wait(POLL if len(claimed) == free else await self._until_due())
+            try:
+                next_due = await self._take_on()
+            except BellhopError:
+                await self._clock.sleep(PAUSE)
+            except Exception:
+                _log.exception("claiming failed")
+                await self._clock.sleep(PAUSE)
+            else:
+                await self._listener.wait(self._until(next_due))
 
     async def drain(self, timeout: float) -> None:
         """Waits for the batches under way, at most that many seconds, and gives back what was not started."""
@@ -68,38 +70,47 @@ class Deliverer:
             else:
                 return
 
-    async def _claim(self, limit: int) -> list[ClaimedBatch]:
+    async def _take_on(self) -> Micros | None:
+        """Claims a share of each lane that has something due; returns when more will be."""
         now = self._clock.now()
-        try:
-            # A store that was away for longer than a lease must not have us do again what we still have in hand.
-            return await self._store.claim(self._name, now, now + int(LEASE * SECOND), limit, self._held)
-        except BellhopError:
-            await self._clock.sleep(PAUSE)
-            return []
-        except Exception:
-            _log.exception("claiming failed")
-            await self._clock.sleep(PAUSE)
-            return []
+        # A store that was away for longer than a lease must not have us do again what we still have in hand.
+        survey = await self._store.survey(now, self._held)
+        shares = self._lanes.allot(survey.lanes)
+        if not shares:
+            return survey.next_due
+        lease_until = now + int(LEASE * SECOND)
+        claimed = await self._store.claim(self._name, now, lease_until, shares, self._held)
+        for lane, batches in groupby(claimed, key=lambda batch: Lane(batch.app_id, batch.priority)):
+            found = list(batches)
+            self._lanes.take(lane, sum(len(batch.items) for batch in found), len(found))
+            for batch in found:
+                self._held.add(batch.batch_id)
+                task = asyncio.create_task(self._carry_out(lane, batch))
+                self._active.add(task)
+                task.add_done_callback(self._active.discard)
+        return survey.next_due
 
-    async def _carry_out(self, batch: ClaimedBatch) -> None:
+    async def _carry_out(self, lane: Lane, batch: ClaimedBatch) -> None:
+        left = len(batch.items)
+
+        def settle(results: int) -> None:
+            nonlocal left
+            results = min(results, left)
+            left -= results
+            if self._lanes.give_back(lane, results):
+                self._listener.wake()
+
         try:
-            await self._handover.carry_out(batch)
+            await self._handover.carry_out(batch, settle)
         except BellhopError:
             _log.warning("a batch is left until its lease ends", extra={"batch_id": batch.batch_id})
         except Exception:
             _log.exception("a batch failed", extra={"batch_id": batch.batch_id})
         finally:
             self._held.discard(batch.batch_id)
+            settle(left)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._active.discard(task)
-        self._listener.wake()
-
-    async def _until_due(self) -> float:
-        try:
-            due = await self._store.next_due()
-        except BellhopError:
-            return PAUSE
-        if due is None:
+    def _until(self, next_due: Micros | None) -> float:
+        if next_due is None:
             return POLL
-        return min(POLL, max(0.05, (due - self._clock.now()) / SECOND))
+        return min(POLL, max(0.05, (next_due - self._clock.now()) / SECOND))

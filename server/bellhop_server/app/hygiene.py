@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from bellhop_server.domain.delivery import Answer, Verdict
-from bellhop_server.domain.device import DeadTarget, Device, Platform
-from bellhop_server.domain.guard import DeletionGuard
+from bellhop_server.domain.device import DeadTarget, Found, Platform
+from bellhop_server.domain.guard import WINDOW, DeletionGuard
 from bellhop_server.ports import Store
 
 _log = logging.getLogger(__name__)
@@ -19,12 +19,13 @@ class Hygiene:
         self._store = store
         self._guards: dict[tuple[str, Platform], DeletionGuard[DeadTarget]] = defaultdict(DeletionGuard)
 
-    def note_accepted(self, device: Device) -> None:
-        """A provider took a push for the device."""
-        if device.target_accepted:
-            self._guards[device.app_id, device.target.platform].note(bad=False)
+    def note_accepted(self, app_id: str, platform: Platform, count: int) -> None:
+        """A provider took pushes for so many targets that had worked before."""
+        guard = self._guards[app_id, platform]
+        for _ in range(min(count, WINDOW)):
+            guard.note(bad=False)
 
-    async def note_dead(self, app_id: str, refusals: Sequence[tuple[Device, Answer]]) -> None:
+    async def note_dead(self, app_id: str, refusals: Sequence[tuple[Found, Answer]]) -> None:
         """A provider called these targets dead; retires those of which that is certain enough by now.
 
         A 410 says since when: a target that was presented later than that is a new one and stays. It is compared as
@@ -32,12 +33,12 @@ class Hygiene:
         """
         retired: list[DeadTarget] = []
         for device, answer in refusals:
-            dead = DeadTarget(device.device_id, device.target.digest, device.target_time)
+            dead = DeadTarget(device.device_id, device.target_digest, device.target_time)
             if answer.verdict is Verdict.TOKEN_GONE_SINCE:
                 if not answer.invalid_since or device.target_time < answer.invalid_since:
                     retired.append(dead)
                 continue
-            guard = self._guards[app_id, device.target.platform]
+            guard = self._guards[app_id, Platform(device.platform)]
             if device.target_accepted:
                 guard.note(bad=True)
             guard.hold(dead)

@@ -4,10 +4,10 @@ import logging
 
 from bellhop_server.domain.batch import BATCH_SIZE, NewBatch
 from bellhop_server.domain.errors import ConcurrentChange, MessageNotFound, Unavailable
-from bellhop_server.domain.planning import Planning
+from bellhop_server.domain.planning import Planning, turn
 from bellhop_server.ports import Clock, Queue, Store, Work
 
-PAGE = 2 * BATCH_SIZE
+PAGE = 8 * BATCH_SIZE
 AT_ONCE = 16
 POLL = 5.0
 PAUSE = 0.5
@@ -66,14 +66,18 @@ class Planner:
         page = await self._store.read_audience(message.app_id, message.audience, planning.after, PAGE)
         now = self._clock.now()
         batches = [
-            NewBatch(page.items[start : start + BATCH_SIZE], now, message.options.priority)
+            NewBatch(
+                page.items[start : start + BATCH_SIZE],
+                turn(message, planning.device_count + start),
+                message.options.priority,
+            )
             for start in range(0, len(page.items), BATCH_SIZE)
         ]
         recorded = await self._store.add_plan(message.ref, planning.after, page, batches, now)
         if page.after is None:
             del self._open[message.ref]
         else:
-            self._open[message.ref] = Planning(message, page.after)
+            self._open[message.ref] = Planning(message, page.after, planning.device_count + len(page.items))
         if batches:
             self._queue.announce_work(Work.DELIVER)
         if recorded.results or recorded.completed:

@@ -5,6 +5,8 @@ The next group is whatever came in while the last one was being written: a slow 
 
 import asyncio
 import logging
+from collections import deque
+from collections.abc import Callable, Sequence
 
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, NewBatch, Recorded
 from bellhop_server.domain.errors import ConcurrentChange, Exhausted, Unavailable
@@ -17,8 +19,50 @@ PAUSE = 0.2
 
 _log = logging.getLogger(__name__)
 
-_Key = tuple[int, str]
-"""(batch id, lease)."""
+
+class Ledger:
+    """What is reported of one claimed batch. `settled` hears of results, by number, once they are out of our hands."""
+
+    __slots__ = ("_batch", "_recorder", "_report", "broken", "finished", "settled")
+
+    def __init__(self, recorder: "Recorder", batch: ClaimedBatch, settled: Callable[[int], None]) -> None:
+        self.settled = settled
+        self.finished: asyncio.Future[bool] | None = None
+        self.broken = False
+        """Something of it could not be written, so it must not be written as done."""
+        self._recorder = recorder
+        self._batch = batch
+        self._report: BatchReport | None = None
+
+    def add(self, result: Result) -> None:
+        """Takes a final result; it is told once it is committed."""
+        (self._report or self._open()).results.append(result)
+
+    async def finish(self, again: list[NewBatch]) -> bool:
+        """Ends the batch with what is left of it. True once committed; False: the lease was lost, or nothing of the
+        batch can be written any more, and whoever claims it next decides by `resend`.
+        """
+        report = self._report or self._open()
+        report.done = True
+        report.again = again
+        self.finished = asyncio.get_running_loop().create_future()
+        return await self.finished
+
+    def take(self) -> BatchReport:
+        """What has come in; what comes after it is another report."""
+        report = self._report
+        assert report is not None
+        self._report = None
+        return report
+
+    def _open(self) -> BatchReport:
+        batch = self._batch
+        report = self._report = BatchReport(batch.batch_id, batch.message_ref, batch.lease)
+        self._recorder.expect(self)
+        return report
+
+
+_Entry = tuple[Ledger, BatchReport]
 
 
 class Recorder:
@@ -28,83 +72,66 @@ class Recorder:
         self._store = store
         self._queue = queue
         self._clock = clock
-        # By lease: a batch may come back under another one while the report under the former still waits.
-        self._reports: dict[_Key, BatchReport] = {}
-        self._finished: dict[_Key, asyncio.Future[bool]] = {}
-        self._failed: set[_Key] = set()
+        self._waiting: deque[Ledger] = deque()
         self._dirty = asyncio.Event()
 
-    def add(self, batch: ClaimedBatch, result: Result) -> None:
-        """Takes a final result; it is told once it is committed."""
-        self._report(batch).results.append(result)
+    def open(self, batch: ClaimedBatch, settled: Callable[[int], None]) -> Ledger:
+        """The ledger of a batch that has just been claimed."""
+        return Ledger(self, batch, settled)
 
-    async def finish(self, batch: ClaimedBatch, again: list[NewBatch]) -> bool:
-        """Ends the batch with what is left of it. True once committed; False: the lease was lost, or nothing of the
-        batch can be written any more, and whoever claims it next decides by `resend`.
-        """
-        report = self._report(batch)
-        report.done = True
-        report.again = again
-        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._finished[batch.batch_id, batch.lease] = future
-        return await future
+    def expect(self, ledger: Ledger) -> None:
+        """The ledger has something to be written."""
+        self._waiting.append(ledger)
+        self._dirty.set()
 
     async def run(self) -> None:
         """Writes until cancelled."""
         while True:
             await self._dirty.wait()
-            reports = self._take()
-            for recorded, report in zip(await self._write(reports), reports, strict=True):
-                self._tell(report, recorded)
+            entries = self._take()
+            for entry, recorded in zip(entries, await self._write(entries), strict=True):
+                self._tell(*entry, recorded)
 
-    def _report(self, batch: ClaimedBatch) -> BatchReport:
-        key = (batch.batch_id, batch.lease)
-        report = self._reports.get(key)
-        if report is None:
-            report = self._reports[key] = BatchReport(batch.batch_id, batch.message_ref, batch.lease)
-            self._dirty.set()
-        return report
-
-    def _take(self) -> list[BatchReport]:
-        taken: list[BatchReport] = []
+    def _take(self) -> list[_Entry]:
+        taken: list[_Entry] = []
         size = 0
-        while self._reports and size < GROUP:
-            report = self._reports.pop(next(iter(self._reports)))
-            taken.append(report)
+        while self._waiting and size < GROUP:
+            ledger = self._waiting.popleft()
+            report = ledger.take()
+            taken.append((ledger, report))
             size += len(report.results)
-        if not self._reports:
+        if not self._waiting:
             self._dirty.clear()
         return taken
 
-    async def _write(self, reports: list[BatchReport]) -> list[Recorded | None]:
-        """None: that one cannot be written. A batch of which something is missing must not be written as done."""
-        whole = [report for report in reports if (report.batch_id, report.lease) not in self._failed]
-        if len(whole) < len(reports):
+    async def _write(self, entries: Sequence[_Entry]) -> list[Recorded | None]:
+        """None: that one cannot be written."""
+        broken = [ledger.broken for ledger, _ in entries]
+        if any(broken):
+            whole = [entry for entry in entries if not entry[0].broken]
             written = iter(await self._write(whole) if whole else [])
-            return [next(written) if report in whole else None for report in reports]
+            return [None if is_broken else next(written) for is_broken in broken]
         while True:
             try:
-                return list(await self._store.record(reports, self._clock.now()))
+                return list(await self._store.record([report for _, report in entries], self._clock.now()))
             except (Unavailable, Exhausted, ConcurrentChange):
                 # The results are in memory and nowhere else: they wait for the store to come back.
                 await self._clock.sleep(PAUSE)
             except Exception:
                 _log.exception("recording failed")
-                if len(reports) == 1:
-                    self._failed.add((reports[0].batch_id, reports[0].lease))
+                if len(entries) == 1:
+                    entries[0][0].broken = True
                     return [None]
-                return [recorded for report in reports for recorded in await self._write([report])]
+                return [recorded for entry in entries for recorded in await self._write([entry])]
 
-    def _tell(self, report: BatchReport, recorded: Recorded | None) -> None:
+    def _tell(self, ledger: Ledger, report: BatchReport, recorded: Recorded | None) -> None:
         written = recorded is not None and not recorded.lost
         if recorded is not None and written and (recorded.results or recorded.completed):
             self._queue.announce_results(recorded)
+        ledger.settled(len(report.results))
         if not report.done:
             return
         if report.again:
             self._queue.announce_work(Work.DELIVER)
-        key = (report.batch_id, report.lease)
-        self._failed.discard(key)
-        future = self._finished.pop(key, None)
-        if future is not None and not future.done():
-            future.set_result(written)
+        if ledger.finished is not None and not ledger.finished.done():
+            ledger.finished.set_result(written)

@@ -5,11 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+from bellhop_server.app.fencing import Fence
 from bellhop_server.domain.application import digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Target
 from bellhop_server.domain.errors import InvalidRequest, Violation
 from bellhop_server.domain.query import DeviceQuery
-from bellhop_server.domain.registration import Proof, Register, Unregister, UnregisterUser, Update
+from bellhop_server.domain.registration import (
+    Proof,
+    Register,
+    RegistryAnswer,
+    RegistryCommand,
+    Unregister,
+    UnregisterUser,
+    Update,
+)
 from bellhop_server.ports import Clock, Store
 
 
@@ -25,9 +34,10 @@ class Registered:
 class Registering:
     """What apps and back ends ask of the registry."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, fence: Fence) -> None:
         self._store = store
         self._clock = clock
+        self._fence = fence
 
     async def register(
         self, app_id: str, device_id: str, user_id: str | None, target: Target | None, facts: DeviceFacts, proof: Proof
@@ -35,7 +45,7 @@ class Registering:
         """Binds a device to a user, or to none. Raises what the rules of the registry raise, and InvalidRequest."""
         await self._check_topic(app_id, target)
         secret = f"bhd_{secrets.token_urlsafe(32)}"
-        answer = await self._store.execute(
+        answer = await self._execute(
             Register(
                 app_id=app_id,
                 device_id=device_id or uuid4().hex,
@@ -70,7 +80,7 @@ class Registering:
     ) -> Device:
         """Changes what is not None. Raises what the rules of the registry raise, and InvalidRequest."""
         await self._check_topic(app_id, target)
-        answer = await self._store.execute(
+        answer = await self._execute(
             Update(
                 app_id=app_id,
                 device_id=device_id,
@@ -89,12 +99,12 @@ class Registering:
 
     async def unregister(self, app_id: str, device_id: str, proof: Proof) -> bool:
         """Takes a device out; False: there was none. Raises what the rules of the registry raise."""
-        answer = await self._store.execute(Unregister(app_id, device_id, proof, self._clock.now()))
+        answer = await self._execute(Unregister(app_id, device_id, proof, self._clock.now()))
         return answer.removed > 0
 
     async def unregister_user(self, app_id: str, user_id: str) -> int:
         """Takes out every device of a user; returns how many."""
-        return (await self._store.execute(UnregisterUser(app_id, user_id, self._clock.now()))).removed
+        return (await self._execute(UnregisterUser(app_id, user_id, self._clock.now()))).removed
 
     async def get(self, app_id: str, device_id: str) -> Device:
         """Raises DeviceNotFound."""
@@ -107,6 +117,25 @@ class Registering:
     async def count(self, query: DeviceQuery) -> int:
         """How many there are."""
         return await self._store.count_devices(query)
+
+    async def _execute(self, command: RegistryCommand) -> RegistryAnswer:
+        """Carries a command out, and returns when nothing is handed over any more to whoever left by it, or by what an
+        earlier call of the same kind has done: also where there was nothing left to do.
+        """
+        answer = await self._store.execute(command)
+        devices = {device.device_id for device in answer.departed}
+        targets = {device.target for device in answer.departed}
+        users: set[str] = set()
+        match command:
+            case Register() | Unregister():
+                devices.add(command.device_id)
+            case UnregisterUser():
+                users.add(command.user_id)
+        if isinstance(command, Register | Update) and command.target is not None:
+            devices.add(command.device_id)
+            targets.add(command.target)
+        await self._fence.wait(command.app_id, devices=devices, targets=targets, users=users)
+        return answer
 
     async def _check_topic(self, app_id: str, target: Target | None) -> None:
         """A topic is a stranger's word: where the application's credentials name topics, it must be one of them."""

@@ -1,11 +1,14 @@
-"""Batches: some hundred items of a message, the unit that a worker claims, hands over and reports on."""
+"""Batches: up to 125 items of a message, the unit that a worker claims, hands over and reports on."""
 
 from dataclasses import dataclass, field
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.message import Result
 
-BATCH_SIZE = 500
+# Small enough that a lane can have several begun at once and yet leave no more than DOUBT devices in doubt when it is
+# killed, large enough that what each costs is shared by many.
+BATCH_SIZE = 125
+DOUBT = 500
 
 
 @dataclass(slots=True)
@@ -31,10 +34,10 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class NewBatch:
-    """A batch to be written: due at `due_time`, higher `priority` first."""
+    """A batch to be written. `turn`: its place in its lane, a time; for a `retry`, the time when it is due."""
 
     items: list[Item]
-    due_time: Micros
+    turn: Micros
     priority: int
     retry: bool = False
 
@@ -52,7 +55,7 @@ class ClaimedBatch:
     app_id: str
     lease: str
     in_doubt: bool
-    retry: bool
+    priority: int
     items: list[Item]
 
 

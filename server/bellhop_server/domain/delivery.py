@@ -5,12 +5,13 @@ from enum import Enum
 from typing import NamedTuple
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.application import ApnsCredential
-from bellhop_server.domain.device import Target
+from bellhop_server.domain.application import ApnsCredential, Credential
+from bellhop_server.domain.device import ApnsEnvironment, Found
 from bellhop_server.domain.notification import Notification, Priority
 
-# Seconds after the devices were read within which a request may still be handed over; within which the answer to one
-# that was handed over may come; and that a worker holds a batch, so that nobody doubts what its holder may yet learn.
+# Seconds after a device was marked in the fence within which its request may still be handed over; within which the
+# answer to one that was handed over may come; and that a worker holds a batch, so that nobody doubts what its holder may
+# yet learn.
 HANDOVER = 8.0
 ANSWER = 10.0
 LEASE = HANDOVER + ANSWER + 10.0
@@ -52,19 +53,32 @@ class Answer(NamedTuple):
     invalid_since: Micros = 0
 
 
-class Delivery(NamedTuple):
-    """One hand-over: where to, and the id by which the provider may know it again on a resend (a UUID)."""
+class Reading(NamedTuple):
+    """What a hand-over is decided by, as it is now: the devices by id, whether their message has been cancelled, and
+    the credentials of the application.
+    """
 
-    target: Target
+    devices: dict[str, Found]
+    cancelled: bool
+    credentials: list[Credential]
+
+
+class Delivery(NamedTuple):
+    """One hand-over: the address of the target, the id by which the provider may know it again on a resend (a UUID),
+    and when it shall stop trying.
+    """
+
+    address: str
     provider_message_id: str
+    expire_time: Micros
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Deliveries of one message to one provider under one credential.
+    """Deliveries of one message to one provider under one credential; with APNs, to one topic in one environment.
 
     `deadline` (monotonic seconds): a request that has not been handed over by then must never be written and is
-    answered NOT_SENT. `expire_time`: when the provider shall stop trying; `now_or_never`: ttl 0.
+    answered NOT_SENT. `now_or_never`: ttl 0, the provider shall not keep it, whatever `expire_time` says.
     """
 
     app_id: str
@@ -73,7 +87,8 @@ class Chunk:
     credential: ApnsCredential
     notification: Notification
     priority: Priority
-    expire_time: Micros
     now_or_never: bool
     deliveries: list[Delivery]
     deadline: float
+    apns_topic: str = ""
+    apns_environment: ApnsEnvironment | None = None

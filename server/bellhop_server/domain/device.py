@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import NamedTuple
 
 from bellhop_server.domain import Micros
 
@@ -84,6 +85,27 @@ class Device:
     target_accepted: bool = False
     session_id: str = ""
     binding_expire_time: Micros | None = None
+
+
+class Found(NamedTuple):
+    """A device as it is found when something is to be handed over to it: what the decision needs, and no more.
+
+    A tuple, since a broadcast reads millions. The fields are those of Device and of its Target; `state`, `platform` and
+    `apns_environment` are plain numbers, `target_digest` is the target's.
+    """
+
+    device_id: str
+    user_id: str | None
+    binding_epoch: int
+    binding_expire_time: Micros | None
+    state: int
+    platform: int
+    address: str
+    target_digest: bytes
+    apns_topic: str
+    apns_environment: int | None
+    target_time: Micros
+    target_accepted: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.batch import Item
 from bellhop_server.domain.message import Message, Result
 
@@ -17,7 +18,25 @@ class AudiencePage:
 
 @dataclass(frozen=True, slots=True)
 class Planning:
-    """A message whose audience is not wholly resolved; `after` is where to go on ("" at the start)."""
+    """A message whose audience is not wholly resolved.
+
+    `after` is where to go on ("" at the start), `device_count` how many devices have been planned before.
+    """
 
     message: Message
     after: str
+    device_count: int
+
+
+# Devices of one message that have a turn in each second from its start: that much of a broadcast comes before whatever
+# is sent after it, and the rest behind, for as long as there is anything else to do in the lane.
+PACE = 1000
+
+
+def turn(message: Message, position: int) -> Micros:
+    """The turn of a batch whose first device has that position among those planned: a time, the earlier the sooner.
+
+    A message to one person goes before all but the beginning of a broadcast that was sent earlier, and of two
+    broadcasts the one that has got less by now is next. Nothing waits for ever: time goes on, and turns do not.
+    """
+    return message.accept_time + position * SECOND // PACE

@@ -82,10 +82,12 @@ class RegistryAnswer:
     """What became of a command.
 
     `device` as it is now (Register, Update); `created`: it was new; `secret_issued`: hand out the fresh secret;
-    `removed`: how many devices were taken out (Unregister, UnregisterUser).
+    `removed`: how many devices were taken out (Unregister, UnregisterUser). `departed`: the devices, as they were, that
+    the command took out, or to which it gave another user, session or target.
     """
 
     device: Device | None = None
     created: bool = False
     secret_issued: bool = False
     removed: int = 0
+    departed: tuple[Device, ...] = ()

@@ -32,6 +32,7 @@ class Admission:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._calls = 0
+        self._aside = 0
         self._streams: Counter[str] = Counter()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -50,8 +51,19 @@ class Admission:
             yield
         finally:
             self._calls -= 1
-            if not self._calls:
+            if not self._calls and not self._aside:
                 self._idle.set()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A call that only waits, and is not to keep others out meanwhile."""
+        self._calls -= 1
+        self._aside += 1
+        try:
+            yield
+        finally:
+            self._aside -= 1
+            self._calls += 1
 
     @contextmanager
     def stream(self, connection: str, app_id: str | None = None) -> Iterator[None]:

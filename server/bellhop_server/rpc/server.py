@@ -84,13 +84,14 @@ class RpcServer:
         self,
         servicers: Servicers,
         authenticating: Authenticating,
+        admission: Admission,
         metrics: Metrics,
         *,
         limits: Limits,
         reflection: bool,
     ) -> None:
-        self._admission = Admission(limits)
-        self._edge = Edge(authenticating, self._admission, limits, metrics)
+        self._admission = admission
+        self._edge = Edge(authenticating, admission, limits, metrics)
         self._server = grpc.aio.server(interceptors=(self._edge,), options=OPTIONS)
         applications_pb2_grpc.add_ApplicationsServicer_to_server(servicers.applications, self._server)
         push_registry_pb2_grpc.add_PushRegistryServicer_to_server(servicers.push_registry, self._server)

@@ -6,6 +6,9 @@ from typing import Any
 
 import structlog
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
     Connection,
     Row,
     Select,
@@ -14,9 +17,11 @@ from sqlalchemy import (
     case,
     false,
     func,
+    literal_column,
     or_,
     select,
     true,
+    tuple_,
     union_all,
     update,
 )
@@ -24,8 +29,8 @@ from sqlalchemy import (
 from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import ClaimedBatch, NewBatch, Recorded
 from bellhop_server.domain.errors import ConcurrentChange
+from bellhop_server.domain.lanes import Lane, Share, Survey
 from bellhop_server.domain.message import MessageState
-from bellhop_server.domain.notification import Priority
 from bellhop_server.domain.planning import AudiencePage
 from bellhop_server.store.batch_rows import insert_batches, unpack
 from bellhop_server.store.database import Database
@@ -45,7 +50,11 @@ _START = (
     .values(started=true(), lease_until=bindparam("until"))
 )
 
-_HELD = batches.c.priority.in_(list(Priority)) & (batches.c.lease_until > 0)
+# In literals, or SQLite has no use for the partial indexes.
+_UNHELD: ColumnElement[bool] = literal_column("batches.lease_until = 0", Boolean)
+_LEASED_ROWS: ColumnElement[bool] = literal_column("batches.lease_until > 0", Boolean)
+_NOW = bindparam("now", type_=BigInteger)
+_NOT_HELD = batches.c.batch_id.not_in(bindparam("held", expanding=True))
 _NOBODY = {"worker": "", "lease": "", "lease_until": 0}
 
 
@@ -77,20 +86,39 @@ class SqlBatches:
 
         return await self._database.write(add)
 
+    async def survey(self, now: Micros, held: Collection[int]) -> Survey:
+        """See `ports.MessageStore`."""
+        values = {"now": now, "held": list(held)}
+
+        def look(connection: Connection) -> Survey:
+            waiting = connection.execute(_WAITING, values).all()
+            leased = connection.execute(_LEASED, values).all()
+            lanes = {
+                Lane(row.app_id, row.priority) for row in waiting if row.fresh or (row.retry_turn or now + 1) <= now
+            }
+            lanes.update(Lane(row.app_id, row.priority) for row in leased if row.lease_until <= now)
+            later = [row.retry_turn for row in waiting if row.retry_turn is not None]
+            later += [row.lease_until for row in leased]
+            return Survey(sorted(lanes), min((time for time in later if time > now), default=None))
+
+        return await self._database.read(look)
+
     async def claim(
-        self, worker: str, now: Micros, lease_until: Micros, limit: int, held: Collection[int] = ()
+        self, worker: str, now: Micros, lease_until: Micros, shares: Sequence[Share], held: Collection[int]
     ) -> list[ClaimedBatch]:
         """See `ports.MessageStore`."""
-        values = {
-            "worker": worker,
-            "lease": uuid.uuid4().hex,
-            "lease_until": lease_until,
-            "now": now,
-            "claim_limit": limit,
-            "held": list(held),
-        }
-        rows = await self._database.write(lambda connection: connection.execute(_CLAIM, values).all())
-        claimed = map(_claimed, sorted(rows, key=lambda row: (-row.priority, row.due_time, row.batch_id)))
+        lease = {"worker": worker, "lease": uuid.uuid4().hex, "lease_until": lease_until}
+
+        def take(connection: Connection) -> list[Row[Any]]:
+            connection.execute(_LAPSE, {"now": now, "held": list(held)})
+            rows: list[Row[Any]] = []
+            for (app_id, priority), devices, most in shares:
+                share = {"app": app_id, "lane_priority": priority, "devices": devices, "most": most, "now": now}
+                found = connection.execute(_CLAIM, lease | share).all()
+                rows += sorted(found, key=lambda row: (row.turn, row.batch_id))
+            return rows
+
+        claimed = map(_claimed, await self._database.write(take))
         return [batch for batch in claimed if batch is not None]
 
     async def start(self, batch_id: int, lease: str, now: Micros, lease_until: Micros) -> bool:
@@ -100,18 +128,13 @@ class SqlBatches:
 
     async def release(self, worker: str) -> int:
         """See `ports.MessageStore`."""
-        statement = update(batches).where(_HELD, batches.c.worker == worker, ~batches.c.started).values(_NOBODY)
+        statement = update(batches).where(_LEASED_ROWS, batches.c.worker == worker, ~batches.c.started).values(_NOBODY)
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
 
     async def end_leases(self, now: Micros) -> int:
         """See `ports.MessageStore`. `started` stays, so that whoever claims next knows of the doubt."""
-        statement = update(batches).where(_HELD).values(_NOBODY)
+        statement = update(batches).where(_LEASED_ROWS).values(_NOBODY)
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
-
-    async def next_due(self) -> Micros | None:
-        """See `ports.MessageStore`."""
-        earliest: Micros | None = await self._database.read(lambda connection: connection.execute(_NEXT_DUE).scalar())
-        return earliest
 
 
 def _moved_plan(
@@ -146,27 +169,27 @@ def _moved_plan(
 
 
 def _claim() -> UpdateBase:
-    """One statement, so that no two workers are given the same batch, ordered by priority and, within it, by age.
+    """The batches of a lane whose turn it is, until there are enough devices in them.
 
-    Each lane is a range of the index: what is not due, and what others hold, is never walked through.
+    One statement, so that no two workers are given the same batch. What waits for its time is never walked through.
     """
-    now = bindparam("now", type_=batches.c.due_time.type)
-    limit = bindparam("claim_limit", type_=batches.c.item_count.type)
-    lanes = []
-    for priority in sorted(Priority, reverse=True):
-        lane = select(batches.c.batch_id).where(batches.c.priority == int(priority))
-        lapsed = lane.where(
-            batches.c.lease_until > 0,
-            batches.c.lease_until <= now,
-            batches.c.batch_id.not_in(bindparam("held", expanding=True)),
-        ).order_by(batches.c.lease_until)
-        waiting = lane.where(batches.c.lease_until == 0, batches.c.due_time <= now).order_by(batches.c.due_time)
-        lanes += [lapsed, waiting.order_by(batches.c.batch_id)]
-    locked = [lane.limit(limit).with_for_update(skip_locked=True).subquery() for lane in lanes]
-    due = union_all(*(select(lane.c.batch_id) for lane in locked)).limit(limit).cte("due")
+    lane = select(batches.c.batch_id, batches.c.item_count, batches.c.turn).where(
+        batches.c.app_id == bindparam("app"), batches.c.priority == bindparam("lane_priority"), _UNHELD
+    )
+    most = bindparam("most", type_=batches.c.item_count.type)
+    sources = [lane.where(batches.c.retry == false()), lane.where(batches.c.retry == true(), batches.c.turn <= _NOW)]
+    # As CTEs, which PostgreSQL carries out once.
+    locked = [
+        source.order_by(batches.c.turn, batches.c.batch_id).limit(most).with_for_update(skip_locked=True).cte()
+        for source in sources
+    ]
+    due = union_all(*(select(source) for source in locked)).subquery()
+    through = func.sum(due.c.item_count).over(order_by=(due.c.turn, due.c.batch_id))
+    running = select(due.c.batch_id, (through - due.c.item_count).label("before")).subquery()
+    chosen = select(running.c.batch_id).where(running.c.before < bindparam("devices", type_=BigInteger))
     return (
         update(batches)
-        .where(batches.c.batch_id.in_(select(due.c.batch_id)))
+        .where(batches.c.batch_id.in_(chosen))
         .values(
             worker=bindparam("worker"),
             lease=bindparam("lease"),
@@ -178,17 +201,31 @@ def _claim() -> UpdateBase:
     )
 
 
-def _next_due() -> Select[Any]:
-    times = []
-    for priority in Priority:
-        lane = batches.c.priority == int(priority)
-        times.append(select(func.min(batches.c.due_time).label("at")).where(lane, batches.c.lease_until == 0))
-        times.append(select(func.min(batches.c.lease_until).label("at")).where(lane, batches.c.lease_until > 0))
-    return select(func.min(union_all(*times).subquery().c.at))
+def _waiting() -> Select[Any]:
+    """The lanes that have something, by leaps from one to the next along the index, and what they have."""
+    names = (batches.c.app_id, batches.c.priority)
+    first = select(*names).where(_UNHELD).order_by(*names).limit(1).subquery()
+    lanes = select(first.c.app_id, first.c.priority).cte("lanes", recursive=True)
+    beyond = tuple_(*names) > tuple_(lanes.c.app_id, lanes.c.priority)
+    leaps = [select(name).where(_UNHELD, beyond).order_by(*names).limit(1).scalar_subquery() for name in names]
+    lanes = lanes.union_all(select(*leaps).where(lanes.c.app_id.is_not(None)))
+    of_lane = (batches.c.app_id == lanes.c.app_id) & (batches.c.priority == lanes.c.priority) & _UNHELD
+    fresh = select(literal_column("1")).where(of_lane, batches.c.retry == false()).exists()
+    retry_turn = select(func.min(batches.c.turn)).where(of_lane, batches.c.retry == true()).scalar_subquery()
+    return select(lanes.c.app_id, lanes.c.priority, fresh.label("fresh"), retry_turn.label("retry_turn")).where(
+        lanes.c.app_id.is_not(None)
+    )
 
 
 _CLAIM = _claim()
-_NEXT_DUE = _next_due()
+_WAITING = _waiting()
+_LEASED = select(batches.c.app_id, batches.c.priority, batches.c.lease_until).where(_LEASED_ROWS, _NOT_HELD)
+# Whoever held it is gone. It keeps its turn, which has come long since.
+_LAPSE = (
+    update(batches)
+    .where(_LEASED_ROWS, batches.c.lease_until <= _NOW, _NOT_HELD)
+    .values(in_doubt=or_(batches.c.in_doubt, batches.c.started), started=false(), **_NOBODY)
+)
 
 
 def _claimed(row: Row[Any]) -> ClaimedBatch | None:
@@ -204,6 +241,6 @@ def _claimed(row: Row[Any]) -> ClaimedBatch | None:
         app_id=row.app_id,
         lease=row.lease,
         in_doubt=row.in_doubt,
-        retry=row.retry,
+        priority=row.priority,
         items=items,
     )

@@ -1,10 +1,11 @@
 """Provider credentials in SQL, sealed."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, Row, bindparam, delete, select
 
 from bellhop_server.domain.application import ApnsCredential, Credential, ProbeResult
 from bellhop_server.domain.device import ApnsEnvironment, Platform
@@ -29,6 +30,11 @@ _COLUMNS = (
 )
 _REPLACE = "(app_id, credential_id) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[2:])
 
+_OF_APPLICATION = (
+    select(credentials).where(credentials.c.app_id == bindparam("app")).order_by(credentials.c.credential_id)
+)
+_MOST_KNOWN = 1000
+
 
 class SqlCredentials:
     """Provider credentials. Part of `ports.ApplicationStore`."""
@@ -36,6 +42,7 @@ class SqlCredentials:
     def __init__(self, database: Database, key: MasterKey) -> None:
         self._database = database
         self._key = key
+        self._known: dict[tuple[str, str, int, bytes], Credential] = {}
 
     async def put_credential(self, credential: Credential) -> Credential:
         """See `ports.ApplicationStore`. No version is given twice, also not after a deletion."""
@@ -50,9 +57,21 @@ class SqlCredentials:
 
     async def list_credentials(self, app_id: str) -> list[Credential]:
         """See `ports.ApplicationStore`. Raises SealBroken when somebody has meddled with the table."""
-        statement = select(credentials).where(credentials.c.app_id == app_id).order_by(credentials.c.credential_id)
-        rows = await self._database.read(lambda connection: connection.execute(statement).all())
-        return [self._credential(row) for row in rows]
+        return self.unsealed(await self._database.read(lambda connection: sealed_credentials(connection, app_id)))
+
+    def unsealed(self, rows: Sequence[Row[Any]]) -> list[Credential]:
+        """The credentials that rows are. Raises SealBroken."""
+        found = []
+        for row in rows:
+            # Whoever sends asks for them again and again, and each has another version once it changes.
+            key = (row.app_id, row.credential_id, row.version, row.sealed)
+            credential = self._known.get(key)
+            if credential is None:
+                if len(self._known) >= _MOST_KNOWN:
+                    self._known.clear()
+                credential = self._known[key] = self._credential(row)
+            found.append(credential)
+        return found
 
     async def delete_credential(self, app_id: str, credential_id: str) -> bool:
         """See `ports.ApplicationStore`."""
@@ -112,6 +131,11 @@ class SqlCredentials:
                 ok=row.probe_ok, reason=row.probe_reason, probe_time=row.probe_time, reached=row.probe_reached
             ),
         )
+
+
+def sealed_credentials(connection: Connection, app_id: str) -> Sequence[Row[Any]]:
+    """Those of an application, by credential id, as `SqlCredentials.unsealed` takes them."""
+    return connection.execute(_OF_APPLICATION, {"app": app_id}).all()
 
 
 def _place(app_id: str, platform: int, credential_id: str, version: int) -> tuple[str | int, ...]:

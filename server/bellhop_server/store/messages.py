@@ -116,7 +116,7 @@ class SqlMessages:
         found = []
         for row in rows:
             try:
-                found.append(Planning(_message(row), row.plan_after))
+                found.append(Planning(_message(row), row.plan_after, row.device_count))
             except ValueError as error:
                 # Written by a later version, or damaged. It must not keep the others from being planned.
                 _log.error("a message cannot be read", message_ref=row.ref, reason=str(error))
@@ -168,7 +168,7 @@ def _counts(connection: Connection, refs: Sequence[int]) -> dict[int, MessageCou
         select(
             batches.c.message_ref,
             func.sum(batches.c.item_count).label("item_count"),
-            func.min(batches.c.due_time).label("due_time"),
+            func.min(batches.c.turn).label("turn"),
         )
         .where(batches.c.message_ref.in_(refs), batches.c.retry == true(), ~batches.c.started)
         .group_by(batches.c.message_ref)
@@ -182,7 +182,7 @@ def _counts(connection: Connection, refs: Sequence[int]) -> dict[int, MessageCou
             messages.c.finished_count,
             messages.c.not_registered_count,
             waiting.c.item_count,
-            waiting.c.due_time,
+            waiting.c.turn,
             outcome_counts.c.platform,
             outcome_counts.c.outcome,
             outcome_counts.c.count.label("outcome_count"),
@@ -200,7 +200,7 @@ def _counts(connection: Connection, refs: Sequence[int]) -> dict[int, MessageCou
                 finished_count=row.finished_count,
                 retrying_count=row.item_count or 0,
                 not_registered_count=row.not_registered_count,
-                next_attempt_time=row.due_time,
+                next_attempt_time=row.turn,
             )
         if row.outcome is not None:
             counts[row.ref].outcomes[Platform(row.platform), Outcome(row.outcome)] = row.outcome_count

@@ -1,6 +1,5 @@
 """Devices in SQL: commands in groups, and everything that is read of them."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,12 +19,6 @@ from bellhop_server.store.tables import devices
 _GROUP_LIMIT = 256
 
 _COLUMNS = [devices.c[name] for name in device_rows.COLUMNS]
-_FIELDS = ", ".join(f"devices.{name}" for name in device_rows.COLUMNS)
-
-_READ_SQLITE = f"""SELECT {_FIELDS} FROM json_each(?) AS named
-  CROSS JOIN devices ON devices.app_id = ? AND devices.device_id = named.value"""  # noqa: S608 - our own names only
-_READ_POSTGRESQL = f"""SELECT {_FIELDS} FROM devices
-  WHERE app_id = $1 AND device_id = ANY($2::text[])"""  # noqa: S608 - our own names only
 
 _RETIRE_SQLITE = """UPDATE devices SET state = 2
   WHERE app_id = ? AND device_id = ? AND target_digest = ? AND target_time <= ? AND state = 1"""
@@ -64,10 +57,11 @@ class SqlDevices:
 
     async def get_device(self, app_id: str, device_id: str) -> Device:
         """See `ports.DeviceStore`."""
-        device = (await self.read_devices(app_id, [device_id])).get(device_id)
-        if device is None:
+        statement = select(*_COLUMNS).where(devices.c.app_id == app_id, devices.c.device_id == device_id)
+        rows = await self._database.read(lambda connection: connection.execute(statement).all())
+        if not rows:
             raise DeviceNotFound(device_id)
-        return device
+        return device_rows.to_devices(rows)[0]
 
     async def list_devices(self, query: DeviceQuery, after: str, limit: int) -> list[Device]:
         """See `ports.DeviceStore`."""
@@ -80,18 +74,6 @@ class SqlDevices:
         """See `ports.DeviceStore`."""
         count = _filtered(select(func.count()).select_from(devices), query)
         return await self._database.read(lambda connection: connection.execute(count).scalar_one())
-
-    async def read_devices(self, app_id: str, device_ids: Sequence[str]) -> dict[str, Device]:
-        """See `ports.DeviceStore`."""
-
-        def read(connection: Connection) -> dict[str, Device]:
-            if connection.dialect.name == "sqlite":
-                found = connection.exec_driver_sql(_READ_SQLITE, (json.dumps(device_ids), app_id))
-            else:
-                found = connection.exec_driver_sql(_READ_POSTGRESQL, (app_id, list(device_ids)))
-            return {device.device_id: device for device in device_rows.to_devices(found)}
-
-        return await self._database.read(read)
 
     async def retire_targets(self, app_id: str, dead: Sequence[DeadTarget]) -> int:
         """See `ports.DeviceStore`."""

@@ -11,6 +11,7 @@ from bellhop_server.store.credentials import SqlCredentials
 from bellhop_server.store.database import Database, open_database, sqlite_path
 from bellhop_server.store.messages import SqlMessages
 from bellhop_server.store.migrate import check, upgrade
+from bellhop_server.store.presence import SqlPresence
 from bellhop_server.store.registry import SqlDevices
 from bellhop_server.store.results import SqlResults
 from bellhop_server.store.retention import SqlRetention
@@ -26,6 +27,7 @@ class SqlStore(
     SqlMessages,
     SqlAudiences,
     SqlBatches,
+    SqlPresence,
     SqlResults,
     SqlRetention,
 ):
@@ -40,6 +42,7 @@ class SqlStore(
         SqlMessages.__init__(self, database)
         SqlAudiences.__init__(self, database)
         SqlBatches.__init__(self, database)
+        SqlPresence.__init__(self, database, self.unsealed)
         SqlResults.__init__(self, database)
         SqlRetention.__init__(self, database)
 

@@ -19,7 +19,6 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    true,
 )
 
 metadata = MetaData(
@@ -158,8 +157,8 @@ Index(
     postgresql_where=devices.c.binding_expire_time.is_not(None),
 )
 
-# The highest `binding_generation` that a device's app has shown, so that a late duplicate of an older login or logout is
-# known as one, also after the device has gone.
+# The highest `binding_generation` that a device's app has shown, so that a late duplicate of an older login or logout
+# is known as one, also after the device has gone.
 binding_generations = Table(
     "binding_generations",
     metadata,
@@ -261,10 +260,10 @@ request_ids = Table(
     Index(None, "forget_time"),
 )
 
-# Some planned devices each, in `items` (JSON): written with the planner's cursor, claimed under a lease,
-# deleted with the last of their results. `lease_until` 0: nobody holds it. `started`: its holder has begun to hand it
-# over; `in_doubt`: a former holder had. `turn`: its place among those of its application and priority, a time; for a
-# `retry` the time when it is due, and no earlier one is given out. `items` stands last: SQLite walks through a long value to what lies behind it.
+# Some planned devices each, in `items` (JSON): written with the planner's cursor, claimed under a lease, deleted with the
+# last of their results. `turn`: the place among those of the same application and priority, a time; a `retry` is due at
+# its turn, and not given out before. `lease_until` 0: nobody holds it. `started`: its holder has begun to hand it over;
+# `in_doubt`: a former holder had. `items` stands last: SQLite walks through a long value to what lies behind it.
 batches = Table(
     "batches",
     metadata,

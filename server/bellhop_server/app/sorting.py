@@ -1,0 +1,99 @@
+"""Before a hand-over: who of a batch is still the one that the message is for, and by which way each is reached."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from bellhop_server.app.fencing import short
+from bellhop_server.app.sheet import Sheet
+from bellhop_server.domain import Micros
+from bellhop_server.domain.batch import Item
+from bellhop_server.domain.delivery import Answer, Delivery, Reading, Verdict
+from bellhop_server.domain.device import DeviceState, Found
+from bellhop_server.domain.message import AudienceKind, Message, Outcome
+from bellhop_server.domain.routing import Route, route
+
+Entry = tuple[Item, Found, int]
+"""An item, its device as it was read, and its position in the mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """What goes one way. `entries` are None once answered."""
+
+    way: Route
+    deliveries: list[Delivery]
+    entries: list[Entry | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """`moved`: items, with their positions, whose device has another target than the one that was marked."""
+
+    lots: list[Lot]
+    moved: list[tuple[int, Item]]
+
+
+def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> Sorted:
+    """Sorts the items by the way they go. What is not to be handed over gets its result here."""
+    lots: dict[tuple[int, str, int | None], Lot | Answer] = {}
+    moved: list[tuple[int, Item]] = []
+    identity = _identity(sheet.message)
+    find, end = reading.devices.get, sheet.expire_time
+    for position, item in enumerate(items):
+        device = find(item.device_id)
+        obstacle = _obstacle(sheet, item, device, now)
+        if device is None or obstacle is not None:
+            sheet.withhold(item, Outcome.SUPERSEDED, obstacle or "DeviceGone", 0, now)
+            continue
+        if short(device.target_digest) != item.target_digest:
+            item.target_digest = short(device.target_digest)
+            moved.append((position, item))
+            continue
+        key = (device.platform, device.apns_topic, device.apns_environment)
+        lot = lots.get(key)
+        if lot is None:
+            way = route(reading.credentials, *key)
+            lot = lots[key] = way if isinstance(way, Answer) else Lot(way, [], [])
+        if isinstance(lot, Answer):
+            outcome = Outcome.NOT_CONFIGURED if lot.verdict is Verdict.NOT_CONFIGURED else Outcome.CONFIG_ERROR
+            sheet.withhold(item, outcome, lot.reason, 0, now)
+            continue
+        ends = device.binding_expire_time
+        lot.deliveries.append(
+            Delivery(device.address, _provider_message_id(identity, item), end if ends is None else min(end, ends))
+        )
+        lot.entries.append((item, device, position))
+    return Sorted([lot for lot in lots.values() if isinstance(lot, Lot)], moved)
+
+
+def _obstacle(sheet: Sheet, item: Item, device: Found | None, now: Micros) -> str | None:
+    """Why the device, as it is now, is no longer one that the message is for; None: it is."""
+    if device is None:
+        return "DeviceGone"
+    audience = sheet.message.audience
+    expired = device.binding_expire_time is not None and device.binding_expire_time <= now
+    if audience.kind is AudienceKind.USERS:
+        if device.user_id != item.user_id or device.binding_epoch != item.binding_epoch:
+            return "BindingChanged"
+        if expired:
+            return "BindingExpired"
+    if device.user_id in sheet.excluded and not expired:
+        return "UserExcluded"
+    if audience.platforms and device.platform not in audience.platforms:
+        return "PlatformExcluded"
+    if device.state != DeviceState.ACTIVE:
+        return f"Device{DeviceState(device.state).name.capitalize()}"
+    return None
+
+
+def _identity(message: Message) -> "blake2b":
+    return blake2b(f"{message.app_id}\0{message.message_id}\0".encode(), digest_size=16)
+
+
+def _provider_message_id(identity: "blake2b", item: Item) -> str:
+    """A UUID that stays the same over retries and restarts, so that a provider may know a resend."""
+    digest = identity.copy()
+    digest.update(f"{item.device_id}\0{item.user_id}".encode())
+    text = digest.hexdigest()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
