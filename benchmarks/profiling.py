@@ -1,5 +1,6 @@
 """A fan-out by thread and, on the event loop, by stage."""
 
+import json
 import os
 import signal
 import sys
@@ -14,15 +15,16 @@ from benchmarks.profiled import LOOP
 from benchmarks.service import Service
 from benchmarks.sizes import Sizes
 from benchmarks.stage import DATABASES, Stage
-from benchmarks.stages import stages
+from benchmarks.stages import functions, stages
 from benchmarks.table import table
 
 _PROGRAM = Path(__file__).with_name("profiled.py")
 _PATIENCE = 30.0
+_FUNCTIONS = 12
 
 
 def profile(stage: Stage, sizes: Sizes) -> list[str]:
-    """Lines of Markdown: CPU by thread of an unhindered send, and how the event loop's divides in a profiled one."""
+    """Lines of Markdown: CPU by thread of an unhindered send, and how the event loop's divides in a sampled one."""
     lines: list[str] = []
     for backend in sizes.databases:
         file = stage.folder / f"{backend}.profile"
@@ -35,7 +37,7 @@ def profile(stage: Stage, sizes: Sizes) -> list[str]:
 
             send()
             threads, cpu = _threads(service, send)
-            shares = _shares(service, send, file)
+            sampled = _sample(service, send, file)
         each = 1e6 / sizes.devices
         lines += [
             *([""] if lines else []),
@@ -46,10 +48,23 @@ def profile(stage: Stage, sizes: Sizes) -> list[str]:
             "",
             *table(
                 f"{DATABASES[backend]}: event loop | share of its CPU | CPU µs each",
-                ((name, f"{part:.0%}", f"{part * threads[LOOP] * each:.1f}") for name, part in shares),
+                _parts(stages(sampled["loop"]), threads[LOOP] * each),
             ),
         ]
+        if inside := Counter(sampled["threads"]):
+            heads = f"{DATABASES[backend]}: function in its threads | share | CPU µs each"
+            lines += ["", *table(heads, _parts(inside, inside.total() * each, _FUNCTIONS))]
+        if sizes.functions:
+            heads = f"{DATABASES[backend]}: function on the event loop | share | CPU µs each"
+            found = functions(sampled["loop"])
+            lines += ["", *table(heads, _parts(found, threads[LOOP] * each, sizes.functions))]
     return lines
+
+
+def _parts(parts: Counter[str], whole: float, most: int | None = None) -> list[tuple[str, str, str]]:
+    """The largest first, with its share, and with that share of the whole."""
+    total = parts.total()
+    return [(name, f"{part / total:.0%}", f"{part / total * whole:.1f}") for name, part in parts.most_common(most)]
 
 
 def _all(spent: float) -> tuple[str, str]:
@@ -67,8 +82,8 @@ def _threads(service: Service, send: Callable[[], Any]) -> tuple[Counter[str], f
     return Counter({name: seconds for name, seconds in spent.items() if seconds > 0}), cpu
 
 
-def _shares(service: Service, send: Callable[[], Any], file: Path) -> list[tuple[str, float]]:
-    """Stages with their share of the event loop's CPU, the largest first."""
+def _sample(service: Service, send: Callable[[], Any], file: Path) -> Any:
+    """What the launcher writes about another send."""
     os.kill(service.pid, signal.SIGUSR1)
     send()
     os.kill(service.pid, signal.SIGUSR1)
@@ -77,5 +92,4 @@ def _shares(service: Service, send: Callable[[], Any], file: Path) -> list[tuple
         if time.monotonic() > until:
             raise RuntimeError("no profile was written")
         time.sleep(0.05)
-    found = stages(file)
-    return [(name, spent / found.total()) for name, spent in found.most_common()]
+    return json.loads(file.read_text())

@@ -20,3 +20,5 @@ class Sizes:
     """Single sends and logouts of each kind, idle and then loaded."""
     seconds: float = 10.0
     """Of registrations."""
+    functions: int = 0
+    """How many functions the profile tells as well."""

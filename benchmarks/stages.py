@@ -1,25 +1,14 @@
-"""What a profile of the server's event loop says about the stages of a send."""
+"""What the samples of the server's event loop say about the stages of a send."""
 
-import pstats
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
-_Function = tuple[str, int, str]
+Samples = Iterable[tuple[float, list[tuple[str, str]]]]
+"""CPU seconds, and the stack from the inside out: file and function."""
 
-# The first that fits the end of a file's path, and the function if one is named. What belongs to none of them is told
-# by its package.
+# The first that fits the file and, if one is named, the function. What fits none of them is told by its package.
 _STAGES = (
-    ("answers", "providers/http2.py", "data_received"),
-    ("answers", "providers/channel.py", "data_received"),
-    ("answers", "providers/engine_ngh2.py", "feed"),
-    ("answers", "providers/engine_ngh2.py", "events"),
-    ("answers", "providers/engine_ngh2.py", "_collect"),
-    ("answers", "providers/streams.py", "reply"),
-    ("answers", "providers/streams.py", "take_events"),
-    ("answers", "providers/apns/outcomes.py", ""),
-    ("answers", "app/handover.py", "_report"),
-    ("answers", "domain/retry.py", ""),
-    ("answers", "app/hygiene.py", ""),
     ("planning", "app/planning.py", ""),
     ("planning", "domain/planning.py", ""),
     ("planning", "store/audience.py", ""),
@@ -31,49 +20,55 @@ _STAGES = (
     ("fence and its read", "domain/fence.py", ""),
     ("fence and its read", "store/device_rows.py", ""),
     ("fence and its read", "store/registry.py", ""),
-    ("rendering and submitting", "app/handover.py", ""),
-    ("rendering and submitting", "domain/routing.py", ""),
+    ("answers: outcome", "app/handover.py", "_report"),
+    ("answers: outcome", "app/hygiene.py", ""),
+    ("answers: outcome", "domain/retry.py", ""),
+    ("answers: outcome", "providers/apns/outcomes.py", ""),
+    ("answers: outcome", "providers/apns/flight.py", "done"),
+    ("answers: outcome", "providers/apns/flight.py", "_finish"),
+    ("answers: HTTP/2", "providers/engine_ngh2.py", "feed"),
+    ("answers: HTTP/2", "providers/engine_ngh2.py", "_collect"),
+    ("answers: HTTP/2", "providers/http2.py", "_handle"),
+    ("answers: HTTP/2", "providers/streams.py", "reply"),
+    ("answers: HTTP/2", "providers/streams.py", "_status"),
+    ("TLS and sockets", "providers/channel.py", ""),
+    ("rendering", "app/handover.py", ""),
+    ("rendering", "domain/routing.py", ""),
+    ("rendering", "providers/apns/", ""),
+    ("submitting: HTTP/2", "bellhop_server/providers/", ""),
     ("recording", "app/recording.py", ""),
     ("recording", "store/results.py", ""),
     ("streaming", "app/watching.py", ""),
-    ("rendering and submitting", "/providers/", ""),
-    ("streaming", "/bellhop_server/rpc/", ""),
-    ("streaming", "/google/protobuf/", ""),
+    ("streaming", "domain/event.py", ""),
+    ("streaming", "bellhop_server/rpc/", ""),
     ("gRPC", "/grpc/", ""),
     ("database drivers", "/sqlalchemy/", ""),
     ("database drivers", "/asyncpg/", ""),
 )
-_LOOP = "event loop and the rest"
-_ROUNDS = 50
+_SHELL = ("main.py", "profiled.py")
+_REST = "uvloop and what it calls"
 
 
-def stages(file: Path) -> Counter[str]:
-    """CPU seconds by stage. What a library did counts for whoever called it, as far as that is known."""
-    # The form that pstats documents no other way to read: function -> (calls, primitive calls, own, all, callers).
-    stats = pstats.Stats(str(file)).stats  # type: ignore[attr-defined]
+def stages(samples: Samples) -> Counter[str]:
+    """CPU seconds by stage. What a library did counts for whoever of us called it."""
     spent: Counter[str] = Counter()
-    left = {function: own for function, (_, _, own, _, _) in stats.items()}
-    for _ in range(_ROUNDS):
-        handed: Counter[_Function] = Counter()
-        for function, seconds in left.items():
-            callers = {caller: counts[3] for caller, counts in stats[function][4].items() if caller != function}
-            weight = sum(callers.values())
-            if (stage := _stage(function)) is not None:
-                spent[stage] += seconds
-            elif weight <= 0:
-                spent[_LOOP] += seconds
-            else:
-                for caller, part in callers.items():
-                    handed[caller] += seconds * part / weight
-        left = dict(handed)
-    spent[_LOOP] += sum(left.values())
+    for seconds, stack in samples:
+        spent[next(filter(None, (_stage(*call) for call in stack)), _REST)] += seconds
     return spent
 
 
-def _stage(function: _Function) -> str | None:
-    path, _, name = function
+def functions(samples: Samples) -> Counter[str]:
+    """CPU seconds by innermost function, C called from it included."""
+    spent: Counter[str] = Counter()
+    for seconds, stack in samples:
+        path, name = stack[0] if stack else ("", "")
+        spent["/".join((*Path(path).parts[-2:], name))] += seconds
+    return spent
+
+
+def _stage(path: str, name: str) -> str | None:
     for stage, place, only in _STAGES:
-        if (path.endswith(place) or (place.endswith("/") and place in path)) and only in ("", name):
+        if place in path and only in ("", name):
             return stage
-    _, inside, rest = path.partition("/bellhop_server/")
-    return rest.partition("/")[0] if inside else None
+    _, ours, rest = path.partition("/bellhop_server/")
+    return None if not ours or rest in _SHELL else rest
