@@ -49,7 +49,8 @@ class FakeResults:
         return len(self.results)
 
     async def counts(self, refs: Sequence[int]) -> dict[int, MessageCounts]:
-        return {} if self.deleted else {1: MessageCounts(device_count=len(self.results))}
+        size = len(self.results)
+        return {} if self.deleted else {1: MessageCounts(device_count=size, finished_count=size)}
 
 
 class TickingQueue(LocalQueue):

@@ -61,10 +61,15 @@ class Watching:
             if self._closing:
                 raise StreamInterrupted(message.message_id, "")
             # After a silence the store is asked all the same: another process may have written what nobody told us.
-            page = None if overdue else subscription.recent(seq, PAGE)
-            caught_up, overdue = page is not None, False
-            if page is None:
-                page = [result for _, result in await self._store.list_results(ResultQuery(message.ref), seq, PAGE)]
+            # Pages end at round numbers, so that the readers of a message get the same ones, wherever they began.
+            size = PAGE - seq % PAGE
+            page = None if overdue else subscription.recent(seq, size)
+            asked, overdue = page is None, False
+            if page is None and result_filter is ResultFilter.NONE:
+                last = await self._store.last_seq(message.ref)
+                hidden, seq, page = hidden or last > seq, last, []
+            elif page is None:
+                page = await self._read(message, seq, size)
             if page:
                 seq += len(page)
                 shown = _shown(page, result_filter)
@@ -76,31 +81,49 @@ class Watching:
                     told, hidden = self._clock.monotonic(), False
                     yield ProgressEvent(seq, await self._counts(message))
                 continue
-            if subscription.completed or not caught_up:
+            if asked or subscription.completed:
                 summary = await self._summary(message, seq)
                 if summary is not None:
                     yield summary
                     return
+                if not asked:
+                    # The last results were announced before others that are older than they.
+                    overdue = True
+                    continue
             quiet = (HIDDEN if hidden else QUIET) - (self._clock.monotonic() - told)
             if quiet <= 0 or not await subscription.wait(quiet):
-                overdue = True
+                overdue = not hidden
                 told, hidden = self._clock.monotonic(), False
                 yield ProgressEvent(seq, await self._counts(message))
 
+    async def _read(self, message: Message, seq: int, limit: int) -> list[Result]:
+        rows = await self._store.list_results(ResultQuery(message.ref), seq, limit)
+        # Retention deletes a large message from its first result on; what is left of it is no stream any more.
+        if rows and rows[-1][0] != seq + len(rows):
+            raise MessageNotFound(message.message_id)
+        return [result for _, result in rows]
+
     async def _summary(self, message: Message, seq: int) -> SummaryEvent | None:
         """The end, if the message has come to it and everything before it has been read."""
+        if not _all_told(await self._counts(message), seq):
+            return None
         now = await self._store.get_message_by_ref(message.ref)
         if now.state not in (MessageState.COMPLETED, MessageState.CANCELLED):
             return None
-        if await self._store.last_seq(message.ref) != seq:
-            return None
-        return SummaryEvent(seq, now, await self._counts(message))
+        # Read again: from that state on, and not before, nothing is added to what the message is for.
+        counts = await self._counts(message)
+        return SummaryEvent(seq, now, counts) if _all_told(counts, seq) else None
 
     async def _counts(self, message: Message) -> MessageCounts:
         counts = await self._store.counts([message.ref])
         if message.ref not in counts:
             raise MessageNotFound(message.message_id)
         return counts[message.ref]
+
+
+def _all_told(counts: MessageCounts, seq: int) -> bool:
+    """Whether each device and each missing id has its result, and the last of them is number `seq`."""
+    return counts.finished_count == counts.device_count and seq == counts.finished_count + counts.not_registered_count
 
 
 def _shown(page: list[Result], result_filter: ResultFilter) -> list[Result]:

@@ -1,7 +1,7 @@
 """The queue within one process: wake-ups by events, and the latest results kept for readers that keep up."""
 
 import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 
 from bellhop_server.domain.batch import Recorded
 from bellhop_server.domain.message import Result
@@ -37,13 +37,11 @@ class LocalQueue(Queue):
         return LocalSubscription(self._tails, ref, tail)
 
 
-class LocalListener(Listener):
-    """Wakes on what is announced to the set it is in."""
+class _Ear:
+    """Remembers that it was woken until somebody has waited."""
 
-    def __init__(self, peers: "set[LocalListener]") -> None:
-        self._peers = peers
+    def __init__(self) -> None:
         self._event = asyncio.Event()
-        peers.add(self)
 
     def wake(self) -> None:
         self._event.set()
@@ -57,59 +55,70 @@ class LocalListener(Listener):
         self._event.clear()
         return True
 
+
+class LocalListener(_Ear, Listener):
+    """Wakes on what is announced to the set it is in."""
+
+    def __init__(self, peers: "set[LocalListener]") -> None:
+        super().__init__()
+        self._peers = peers
+        peers.add(self)
+
     def close(self) -> None:
         self._peers.discard(self)
 
 
 class _Tail:
-    """The latest results of one message, without a gap, as pages of (number of the first, results)."""
+    """The latest results of one message, without a gap, for the readers that keep up."""
 
     def __init__(self) -> None:
-        self.readers: set[LocalListener] = set()
-        self._pages: deque[tuple[int, list[Result]]] = deque()
-        self._size = 0
-        self._next = 0
+        self.readers: set[LocalSubscription] = set()
         self.completed = False
+        self._results: list[Result] = []
+        # The number of the last result that was announced; -1: none was yet.
+        self._last = -1
 
     def add(self, recorded: Recorded) -> None:
         self.completed = self.completed or recorded.completed
-        if recorded.results:
-            if recorded.first_seq != self._next:
-                self._pages.clear()
-                self._size = 0
-            self._pages.append((recorded.first_seq, recorded.results))
-            self._size += len(recorded.results)
-            self._next = recorded.first_seq + len(recorded.results)
-            while self._size > MAX_RECENT:
-                self._size -= len(self._pages.popleft()[1])
+        # Two who write at once may announce in another order than they committed in: the later one counts, and whoever
+        # misses the earlier one asks the store.
+        if recorded.results and recorded.first_seq > self._last:
+            if recorded.first_seq != self._last + 1:
+                self._results = []
+            self._results += recorded.results
+            self._last = recorded.first_seq + len(recorded.results) - 1
+            self._forget()
         for reader in self.readers:
             reader.wake()
 
     def after(self, seq: int, limit: int) -> list[Result] | None:
-        if self._next == seq + 1:
+        if seq == self._last:
             return []
-        found: list[Result] = []
-        wanted = seq + 1
-        for first, results in self._pages:
-            if first <= wanted < first + len(results):
-                part = results[wanted - first : wanted - first + limit - len(found)]
-                found += part
-                wanted += len(part)
-                if len(found) >= limit:
-                    break
-        return found or None
+        start = seq - self._last + len(self._results)
+        return self._results[start : start + limit] if 0 <= start < len(self._results) else None
+
+    def _forget(self) -> None:
+        """Drops what every reader has passed, but those who fell so far behind that the store serves them."""
+        oldest = self._last - MAX_RECENT
+        kept_from = min((reader.seq for reader in self.readers if reader.seq >= oldest), default=self._last)
+        passed = kept_from - self._last + len(self._results)
+        if passed > 0:
+            del self._results[:passed]
 
 
-class LocalSubscription(LocalListener, Subscription):
+class LocalSubscription(_Ear, Subscription):
     """A reader of one message."""
 
     def __init__(self, tails: dict[int, _Tail], ref: int, tail: _Tail) -> None:
-        super().__init__(tail.readers)
+        super().__init__()
+        self.seq = 0
         self._tails = tails
         self._ref = ref
         self._tail = tail
+        tail.readers.add(self)
 
     def recent(self, after_seq: int, limit: int) -> list[Result] | None:
+        self.seq = after_seq
         return self._tail.after(after_seq, limit)
 
     @property
@@ -117,6 +126,6 @@ class LocalSubscription(LocalListener, Subscription):
         return self._tail.completed
 
     def close(self) -> None:
-        super().close()
+        self._tail.readers.discard(self)
         if not self._tail.readers and self._tails.get(self._ref) is self._tail:
             del self._tails[self._ref]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -36,6 +36,8 @@ OURS = "/bellhop."
 
 # A reader that takes nothing will not take the status either.
 _ABORT_SECONDS = 5.0
+# For what is on its way to a reader when the server ends.
+_CLOSING_SECONDS = 0.5
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -60,6 +62,15 @@ class Edge(grpc.aio.ServerInterceptor):
         self._metrics = metrics
         self._attempts = WrongAttempts(limits.wrong_credentials)
         self._handlers: dict[str, Handler] = {}
+        self._writing: set[asyncio.Timeout] = set()
+        self._closing = False
+
+    def interrupt(self) -> None:
+        """Waits no longer for readers of streams that take nothing."""
+        self._closing = True
+        for writing in self._writing:
+            if not writing.expired():
+                writing.reschedule(asyncio.get_running_loop().time() + _CLOSING_SECONDS)
 
     async def intercept_service(
         self,
@@ -158,27 +169,32 @@ class Edge(grpc.aio.ServerInterceptor):
         """Writes what the servicer yields. It goes on only once its last message has been taken."""
         async with aclosing(responses):
             async for response in responses:
+                seconds = _CLOSING_SECONDS if self._closing else self._limits.reader_seconds
                 try:
-                    async with asyncio.timeout(self._limits.reader_seconds):
+                    async with asyncio.timeout(seconds) as writing:
+                        self._writing.add(writing)
                         await context.write(response)
                 except TimeoutError:
                     raise _ReaderStalled() from None
+                finally:
+                    self._writing.discard(writing)
 
     async def _guarded(self, call: Call, context: Context, serve: Callable[[], Awaitable[T]]) -> T | None:
         """Serves one call. Whatever goes wrong leaves as a status; a cancellation passes."""
         CURRENT.set(call)
-        try:
-            with self._admission.call():
+        with ExitStack() as served:  # Until its status is out.
+            try:
+                served.enter_context(self._admission.call())
                 answer = await serve()
-        except asyncio.CancelledError:
-            self._count(call, grpc.StatusCode.CANCELLED)
-            raise
-        except Exception as error:
-            if context.done():  # The caller is gone; there is nobody to tell.
+            except asyncio.CancelledError:
                 self._count(call, grpc.StatusCode.CANCELLED)
+                raise
+            except Exception as error:
+                if context.done():  # The caller is gone; there is nobody to tell.
+                    self._count(call, grpc.StatusCode.CANCELLED)
+                    return None
+                await self._abort(call, context, self._told(call, error))
                 return None
-            await self._abort(call, context, self._told(call, error))
-            return None
         self._count(call, grpc.StatusCode.OK)
         return answer
 

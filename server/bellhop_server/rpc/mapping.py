@@ -21,8 +21,16 @@ from bellhop_server.domain.device import ApnsEnvironment, Device, DeviceFacts, P
 
 def timestamp(micros: Micros) -> Timestamp:
     """A point in time."""
+    value = Timestamp()
+    set_timestamp(value, micros)
+    return value
+
+
+def set_timestamp(value: Timestamp, micros: Micros) -> None:
+    """Makes it that point in time."""
     seconds, rest = divmod(micros, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
+    value.seconds = seconds
+    value.nanos = rest * 1000
 
 
 def optional_timestamp(micros: Micros | None) -> Timestamp | None:

@@ -4,7 +4,6 @@ A send is mapped before it is validated, because a repeat is recognised by what 
 of a send never fails: what is not valid is carried along, and tells two different requests apart.
 """
 
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, TypeVar, cast
 
@@ -28,7 +27,7 @@ from bellhop_server.domain.message import (
     SendOptions,
 )
 from bellhop_server.domain.notification import ApnsOverride, ApnsPushType, Notification, Priority
-from bellhop_server.rpc.mapping import micros_of, optional_timestamp, timestamp
+from bellhop_server.rpc.mapping import micros_of, optional_timestamp, set_timestamp, timestamp
 
 # A message that names more is shown without them.
 SHOWN_IDS = 100
@@ -242,18 +241,30 @@ def message_counts(value: MessageCounts) -> message_pb2.MessageCounts:
 
 def result(value: Result) -> message_pb2.Result:
     """What became of a message for one device."""
-    return message_pb2.Result(
-        device_id=value.device_id,
-        user_id=value.user_id,
-        platform=device_pb2.Platform.ValueType(value.platform),
-        outcome=message_pb2.Outcome.ValueType(value.outcome),
-        reason=value.reason,
-        provider_status=value.provider_status,
-        provider_message_id=value.provider_message_id,
-        attempts=value.attempts,
-        result_time=timestamp(value.result_time),
-        invalid_since_time=timestamp(value.invalid_since) if value.invalid_since else None,
-    )
+    shown = message_pb2.Result()
+    _fill(shown, value)
+    return shown
+
+
+def _fill(shown: message_pb2.Result, value: Result) -> None:
+    # Field by field and in place: through the constructor it takes two to three times as long, for every result sent.
+    (
+        shown.device_id,
+        shown.user_id,
+        platform,
+        outcome,
+        shown.reason,
+        shown.provider_status,
+        shown.provider_message_id,
+        shown.attempts,
+        result_time,
+        invalid_since,
+    ) = value
+    shown.platform = device_pb2.Platform.ValueType(platform)
+    shown.outcome = message_pb2.Outcome.ValueType(outcome)
+    set_timestamp(shown.result_time, result_time)
+    if invalid_since:
+        set_timestamp(shown.invalid_since_time, invalid_since)
 
 
 def send_event(event: Event, cursor: str) -> event_pb2.SendEvent:
@@ -268,7 +279,11 @@ def send_event(event: Event, cursor: str) -> event_pb2.SendEvent:
             )
             return event_pb2.SendEvent(cursor=cursor, accepted=accepted)
         case ResultsEvent(_, results):
-            return event_pb2.SendEvent(cursor=cursor, results=event_pb2.ResultList(results=_results(results)))
+            shown = event_pb2.SendEvent(cursor=cursor)
+            add = shown.results.results.add
+            for each in results:
+                _fill(add(), each)
+            return shown
         case ProgressEvent(_, counts):
             progress = event_pb2.Progress(
                 counts=message_counts(counts), next_attempt_time=optional_timestamp(counts.next_attempt_time)
@@ -282,7 +297,3 @@ def send_event(event: Event, cursor: str) -> event_pb2.SendEvent:
                 complete_time=optional_timestamp(message.complete_time),
             )
             return event_pb2.SendEvent(cursor=cursor, summary=summary)
-
-
-def _results(values: Sequence[Result]) -> list[message_pb2.Result]:
-    return [result(each) for each in values]

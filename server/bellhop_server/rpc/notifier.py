@@ -10,14 +10,15 @@ from bellhop_server.app.sending import Sending
 from bellhop_server.app.watching import Watching
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.event import Event
-from bellhop_server.domain.message import Message, MessageState, Outcome
+from bellhop_server.domain.message import Message, MessageState, Outcome, ResultFilter
 from bellhop_server.domain.query import ResultQuery
 from bellhop_server.ports import MessageStore
 from bellhop_server.rpc import mapping, mapping_message
 from bellhop_server.rpc.calls import CURRENT, caller
-from bellhop_server.rpc.cursors import cursor_of, seq_of
+from bellhop_server.rpc.cursors import seq_of
 from bellhop_server.rpc.metrics import Metrics
 from bellhop_server.rpc.pages import BY_NUMBER, BY_TIME_AND_NUMBER, Paging, Position
+from bellhop_server.rpc.shared_pages import R, SharedPages
 from bellhop_server.rpc.validation import validate
 
 MESSAGES_PAGE, MAX_MESSAGES_PAGE = 50, 500
@@ -35,6 +36,7 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
         self._watching = watching
         self._store = store
         self._metrics = metrics
+        self._pages = SharedPages()
 
     async def Send(self, request: notes.SendRequest, context: Any) -> AsyncGenerator[notes.SendResponse]:
         send = mapping_message.send_of(caller().app_id, request)
@@ -48,9 +50,10 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
             self._metrics.messages.inc()
         result_filter = mapping_message.filter_of(request.result_filter)
         events = self._watching.watch(accepted.message, 0, result_filter, replayed=accepted.replayed)
-        async with aclosing(events), aclosing(_told(accepted.message, events)) as told:
-            async for event in told:
-                yield notes.SendResponse(event=event)
+        told = self._told(notes.SendResponse, accepted.message, result_filter, events)
+        async with aclosing(events), aclosing(told):
+            async for response in told:
+                yield response
                 if request.accept_only:
                     return
 
@@ -60,10 +63,12 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
         validate(request)
         message = await self._store.get_message(caller().app_id, request.message_id)
         after = seq_of(message.app_id, message.message_id, request.after_cursor)
-        events = self._watching.watch(message, after, mapping_message.filter_of(request.result_filter))
-        async with aclosing(events), aclosing(_told(message, events)) as told:
-            async for event in told:
-                yield notes.WatchMessageResponse(event=event)
+        result_filter = mapping_message.filter_of(request.result_filter)
+        events = self._watching.watch(message, after, result_filter)
+        told = self._told(notes.WatchMessageResponse, message, result_filter, events)
+        async with aclosing(events), aclosing(told):
+            async for response in told:
+                yield response
 
     async def GetMessage(self, request: notes.GetMessageRequest, context: Any) -> notes.GetMessageResponse:
         validate(request)
@@ -123,12 +128,13 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
         full = view == notes.MESSAGE_VIEW_FULL
         return [mapping_message.push_message(each, counts[each.ref], full=full) for each in messages]
 
-
-async def _told(message: Message, events: AsyncIterator[Event]) -> AsyncGenerator[event_pb2.SendEvent]:
-    """Events with their cursors. Notes what the reader has taken, since it goes on only then."""
-    call = CURRENT.get()
-    call.message_id = message.message_id
-    async for event in events:
-        cursor = cursor_of(message.app_id, message.message_id, event.seq)
-        yield mapping_message.send_event(event, cursor)
-        call.cursor = cursor
+    async def _told(
+        self, kind: type[R], message: Message, result_filter: ResultFilter, events: AsyncIterator[Event]
+    ) -> AsyncGenerator[R]:
+        """Events as responses. Notes what the reader has taken, since it goes on only then."""
+        call = CURRENT.get()
+        call.message_id = message.message_id
+        async for event in events:
+            response = self._pages.response(kind, message, result_filter, event)
+            yield response
+            call.cursor = response.event.cursor
