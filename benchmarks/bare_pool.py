@@ -49,6 +49,9 @@ class Requests:
             (b"apns-id", b"00000000-0000-4000-8000-%012x" % number),
         ], BODY
 
+    def handed_over(self, index: int) -> None:
+        """Nobody waits for it."""
+
     def done(self, index: int, result: Reply | Failure, connection: object) -> None:
         self.failed += not isinstance(result, Reply)
         self._left -= 1

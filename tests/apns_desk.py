@@ -12,7 +12,7 @@ from typing import Any
 from bellhop_server.domain import HOUR, SECOND, Micros
 from bellhop_server.domain.application import ApnsCredential, Credential
 from bellhop_server.domain.delivery import Answer, Chunk, Delivery, Verdict
-from bellhop_server.domain.device import ApnsEnvironment, Platform, Target
+from bellhop_server.domain.device import ApnsEnvironment, Platform
 from bellhop_server.domain.notification import Notification, Priority
 from bellhop_server.providers.apns.adapter import ApnsProvider
 from bellhop_server.providers.apns.settings import ApnsSettings
@@ -62,6 +62,8 @@ class Desk:
         self.provider = provider
         self.clock = clock
         self.secret = ApnsCredential(apns.key.key_id, apns.key.team_id, apns.key.p8, tuple(apns.key.topics))
+        self.handed: set[str] = set()
+        """The provider message ids that were told to be handed over before they were answered."""
         self._numbers = 0
 
     def tokens(self, count: int) -> list[str]:
@@ -80,7 +82,7 @@ class Desk:
         **changes: Any,
     ) -> Chunk:
         """A chunk for `count` new phones; `changes` by field."""
-        targets = [Target(Platform.APNS, token, topic, environment) for token in tokens or self.tokens(count)]
+        expire_time = self.clock.now() + HOUR
         chunk = Chunk(
             app_id="shop",
             credential_id="apns",
@@ -88,24 +90,32 @@ class Desk:
             credential=self.secret,
             notification=Notification(title="Hello"),
             priority=Priority.NORMAL,
-            expire_time=self.clock.now() + HOUR,
             now_or_never=False,
-            deliveries=[Delivery(target, str(uuid.uuid4())) for target in targets],
+            deliveries=[Delivery(token, str(uuid.uuid4()), expire_time) for token in tokens or self.tokens(count)],
             deadline=self.clock.monotonic() + seconds,
+            apns_topic=topic,
+            apns_environment=environment,
         )
         return replace(chunk, **changes)
 
     async def send(self, chunk: Chunk) -> list[Answer]:
         """The answers in order; asserts that there is one for each, and that they tell what APNs saw."""
         answers: dict[int, Answer] = {}
+        handed: set[int] = set()
 
         def report(index: int, answer: Answer) -> None:
             assert index not in answers, "reported twice"
             answers[index] = answer
 
+        def handed_over(index: int) -> None:
+            assert index not in handed, "told twice"
+            assert index not in answers, "told too late"
+            handed.add(index)
+
         async with asyncio.timeout(20):
-            await self.provider.send(chunk, report)
+            await self.provider.send(chunk, report, handed_over)
         assert sorted(answers) == list(range(len(chunk.deliveries)))
+        self.handed |= {chunk.deliveries[index].provider_message_id for index in handed}
         told = [answers[index] for index in range(len(chunk.deliveries))]
         self.audit(chunk, told)
         return told

@@ -27,9 +27,11 @@ class RecordingBatch:
         self.deadline = time.monotonic() + seconds
         self.largest_body = len(body)
         self.results: list[list[Reply | Failure]] = [[] for _ in range(size)]
+        self.handed: list[int] = []
         self.connections: list[Connection | None] = [None] * size
         self.on_done: Callable[[int, Reply | Failure, Connection | None], object] = lambda *_: None
         self.on_request: Callable[[int], object] = lambda _: None
+        self.on_handed_over: Callable[[int], object] = lambda _: None
         self._body = body
         self._first = first
         self._left = size
@@ -40,6 +42,12 @@ class RecordingBatch:
         path = b"/%d" % (self._first + index)
         fields = [(b":method", b"POST"), (b":scheme", b"https"), (b":path", path), (b":authority", b"localhost")]
         return fields, self._body
+
+    def handed_over(self, index: int) -> None:
+        assert index not in self.handed, "told twice"
+        assert not self.results[index], "told too late"
+        self.handed.append(index)
+        self.on_handed_over(index)
 
     def done(self, index: int, result: Reply | Failure, connection: Connection | None) -> None:
         self.results[index].append(result)
@@ -92,7 +100,12 @@ class World:
 
     def pool(self, port: int, *, rng: Callable[[], float] = lambda: 0.0, **limits: float) -> Pool:
         """Pool with short pauses between connections."""
-        numbers: dict[str, Any] = {"connections": 1, "backoff_first": 0.005, "backoff_most": 0.05} | limits
+        numbers: dict[str, Any] = {
+            "connections": 1,
+            "confirm": 0.02,
+            "backoff_first": 0.005,
+            "backoff_most": 0.05,
+        } | limits
         pool = Pool(
             "localhost",
             port,

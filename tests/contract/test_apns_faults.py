@@ -216,7 +216,7 @@ async def test_nobody_answers_the_door(desk: Desk) -> None:
     await desk.apns.__aexit__(None, None, None)
     told: list[Answer] = []
 
-    await elsewhere.send(desk.chunk(3, seconds=0.2), lambda _, answer: told.append(answer))
+    await elsewhere.send(desk.chunk(3, seconds=0.2), lambda _, answer: told.append(answer), lambda _: None)
 
     assert verdicts(told) == {Verdict.NOT_SENT: 3}
     assert {answer.reason for answer in told} == {"ConnectionRefused"}

@@ -172,14 +172,16 @@ class FakeProvider:
         self.chunks: list[Chunk] = []
         self.fault: Exception | None = None
 
-    async def send(self, chunk: Chunk, report: Callable[[int, Answer], None]) -> None:
+    async def send(
+        self, chunk: Chunk, report: Callable[[int, Answer], None], handed_over: Callable[[int], None]
+    ) -> None:
         self._store.log.append("send")
         self.chunks.append(chunk)
         for index, delivery in enumerate(chunk.deliveries):
             if self.fault is not None and index == 1:
                 raise self.fault
             accepted = Answer(Verdict.ACCEPTED, 200, "", delivery.provider_message_id)
-            report(index, self.answers.get(delivery.target.address, accepted))
+            report(index, self.answers.get(delivery.address, accepted))
 
     async def probe(self, credential: Credential) -> ProbeResult:
         return ProbeResult(True, "", 0)

@@ -11,9 +11,10 @@ from bellhop_server.domain import SECOND
 from bellhop_server.domain.application import ApnsCredential
 from bellhop_server.domain.delivery import Answer, Chunk, Verdict
 from bellhop_server.domain.notification import ApnsOverride, ApnsPushType, Notification, Priority
-from bellhop_server.providers.apns.payload import Rendered, render
+from bellhop_server.providers.apns.payload import Rendered, expiration, render
 
 EXPIRES = 1_800_000_000
+EXPIRE_TIME = EXPIRES * SECOND + 999_999
 CHUNK = Chunk(
     app_id="shop",
     credential_id="apns",
@@ -21,7 +22,6 @@ CHUNK = Chunk(
     credential=ApnsCredential("KEY1234567", "TEAM123456", "pem", ("com.example.shop",)),
     notification=Notification(title="Hello"),
     priority=Priority.NORMAL,
-    expire_time=EXPIRES * SECOND + 999_999,
     now_or_never=False,
     deliveries=[],
     deadline=0.0,
@@ -40,7 +40,8 @@ def payload(notification: Notification) -> dict[str, Any]:
 
 
 def headers(notification: Notification, **changes: Any) -> dict[str, str]:
-    fields = rendered(notification, **changes).fields
+    result = rendered(notification, **changes)
+    fields = [*result.fields, *([expiration(EXPIRE_TIME)] if result.kept else [])]
     assert len(dict(fields)) == len(fields)
     return {name.decode(): value.decode() for name, value in fields}
 
@@ -219,7 +220,7 @@ def test_talk_is_now_or_never() -> None:
 @pytest.mark.promise("P4")
 def test_now_or_never_is_0_and_nothing_else_is() -> None:
     assert headers(override(), now_or_never=True)["apns-expiration"] == "0"
-    assert headers(override(), expire_time=0)["apns-expiration"] == "1"
+    assert expiration(0) == (b"apns-expiration", b"1")
 
 
 @pytest.mark.parametrize(

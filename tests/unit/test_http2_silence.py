@@ -58,7 +58,7 @@ def test_a_silent_peer_is_found_by_a_ping_and_replaced(world: World) -> None:
     with RawServer(world.authority.server_context(), script) as server:
 
         async def main() -> None:
-            pool = world.pool(server.port, ping_answer=0.05)
+            pool = world.pool(server.port, ping_answer=0.05, confirm=5.0)
             batch = RecordingBatch(4)
             pool.send(batch)
             await batch.finished()
@@ -158,7 +158,10 @@ def test_what_no_stream_was_free_for_is_never_written_later(world: World) -> Non
     def script(peer: Peer) -> None:
         peer.send(settings({MAX_CONCURRENT: 1}))
         request = peer.request()
+        ping = peer.until(PING)
         assert request is not None
+        assert ping is not None
+        peer.send(frame(PING, ACK, 0, ping.payload))
         assert late.wait(10)
         peer.send(reply(request.stream), settings({MAX_CONCURRENT: 100}))
         peer.wait_end()

@@ -45,9 +45,11 @@ class Batch(Protocol):
 
     @property
     def deadline(self) -> float:
-        """Monotonic seconds: what has not been written by then never will be, and is reported NOT_SENT.
+        """Monotonic seconds: what the peer has not got by then it never will.
 
-        It may be moved to an earlier time; then call `Pool.expire`.
+        A request that was not submitted shortly before is NOT_SENT. One that was submitted, and neither answered nor
+        confirmed, is taken back and UNKNOWN, or NOT_SENT where HTTP/2 says so.
+        It may be moved to an earlier time, for what is not submitted yet; then call `Pool.expire`.
         """
 
     @property
@@ -57,17 +59,27 @@ class Batch(Protocol):
     def request(self, index: int) -> tuple[Headers, bytes]:
         """Header fields and body, asked for when they are about to be written; again for each further try."""
 
+    def handed_over(self, index: int) -> None:
+        """The peer's end has the whole request, and has not answered yet.
+
+        At most once for each, before `done`; not where the answer comes first. The pool does not try it again.
+        """
+
     def done(self, index: int, result: Reply | Failure, connection: "Connection | None") -> None:
         """The one end of a request. `connection` is the one that it was submitted to last, if any."""
 
 
 class Work:
-    """A batch in the backlog: which of its requests still wait."""
+    """A batch in the backlog: which of its requests still wait.
 
-    __slots__ = ("batch", "fresh", "returned", "tries")
+    `deadline` is the batch's when it came, and stays that of what is in flight.
+    """
+
+    __slots__ = ("batch", "deadline", "fresh", "returned", "tries")
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
+        self.deadline = batch.deadline
         self.fresh = 0
         self.returned: list[int] = []
         self.tries: dict[int, int] = {}
@@ -121,11 +133,11 @@ class Backlog:
             self._arm()
             self._wake()
 
-    def head(self, now: float) -> Work | None:
-        """The work to take from next; none that is late."""
+    def head(self, until: float) -> Work | None:
+        """The work to take from next; none whose deadline is `until` or before."""
         while self.pending():
             work = self._works[0]
-            if work.batch.deadline > now:
+            if work.batch.deadline > until:
                 return work
             self._works.popleft()
             self._expire(work)
@@ -162,6 +174,13 @@ class Backlog:
         pause = min(_FIRST_PAUSE * 2 ** (tries - 2), work.batch.deadline - now)
         key = object()
         self._paused[key] = (self._loop.call_later(pause, self._unpause, key), work, index)
+
+    def handed_over(self, work: Work, index: int) -> None:
+        """Tells the batch, as `done` does."""
+        try:
+            work.batch.handed_over(index)
+        except Exception as error:
+            self._loop.call_exception_handler({"message": "a batch failed to hear of a hand-over", "exception": error})
 
     def done(self, work: Work, index: int, result: Reply | Failure, connection: "Connection | None") -> None:
         """Tells the batch. Its errors go to the event loop's exception handler, because the others must go on."""

@@ -6,9 +6,12 @@ for the rest.
 """
 
 import asyncio
+import fcntl
 import socket
 import ssl
 import struct
+import sys
+import termios
 from collections.abc import Callable
 from typing import cast
 
@@ -33,6 +36,8 @@ class Channel(asyncio.Protocol):
         """The transport is gone; what came before can still be read."""
         self.blocked = False
         """Not all that was written has gone to the kernel."""
+        self.written = 0
+        """Bytes that `flush` has let go."""
         self.reason = ""
         """Why it is lost, as the transport tells it; for the log."""
         self._tls = TlsClient(context, host)
@@ -67,8 +72,20 @@ class Channel(asyncio.Protocol):
 
     def flush(self) -> None:
         """Hands what was written, and what TLS has to say, to the kernel; `blocked` tells if it did not take all."""
-        if self.connected and not self.lost and (output := self._tls.output()):
+        if self.connected and not (self.lost or self._aborted) and (output := self._tls.output()):
+            self.written += len(output)
             self._live().write(output)
+
+    def arrived(self) -> int:
+        """How many of the bytes `written` the peer's machine has said to have; 0 where nobody tells."""
+        if self._socket is None or self.lost:
+            return 0
+        try:
+            answer = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            # Only Linux tells it this way.
+            return 0
+        return self.written - self._live().get_write_buffer_size() - int.from_bytes(answer, sys.byteorder)
 
     def close(self) -> None:
         """Writes close_notify behind all else, then ends the transport."""

@@ -11,7 +11,7 @@ says that the peer did not process the request (RFC 9113 section 8.7).
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -63,13 +63,6 @@ class Failed:
 
 
 @dataclass(slots=True)
-class Sent:
-    """`take` has given out all bytes of these requests, up to END_STREAM. A ping queued from here on follows them."""
-
-    streams: list[int]
-
-
-@dataclass(slots=True)
 class Limit:
     """The peer's SETTINGS now allow this many concurrent streams (already cut to the engine's own bound)."""
 
@@ -102,7 +95,7 @@ class Closed:
     """For the log, not quoted yet."""
 
 
-Event = Reply | Failed | Sent | Limit | Pong | Draining | Closed
+Event = Reply | Failed | Limit | Pong | Draining | Closed
 
 REFUSED_STREAM = 7
 """The error code that promises that nothing was processed (RFC 9113 section 8.7)."""
@@ -160,8 +153,17 @@ class Engine(Protocol):
     def events(self) -> list[Event]:
         """The events since the last call, also those that `take` caused."""
 
-    def cancel(self, stream: int) -> None:
-        """Resets the stream; no final event follows."""
+    def cancel(self, stream: int) -> bool:
+        """Resets the stream; no final event follows. What waits for a window or for the stream limit never leaves.
+
+        Returns whether nothing of the request has left or will.
+        """
+
+    def unsent(self) -> Collection[int]:
+        """The streams of which `take` may not have given out all, up to END_STREAM.
+
+        A ping queued now comes behind the last byte of every other request.
+        """
 
     def ping(self, data: bytes) -> None:
         """Queues a PING with these 8 bytes."""

@@ -6,6 +6,7 @@ frame at a time. One difference from ngh2 remains: a malformed answer ends the c
 """
 
 import logging
+from collections.abc import Collection
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -112,16 +113,20 @@ class H2Engine:
             self._streams.leave()
         else:
             self._echoed = 0
-            if self._streams.leaving:
-                self._streams.sent(self._streams.leaving)
+            self._streams.leaving.clear()
         return data
 
     def events(self) -> list[Event]:
         return self._streams.take_events()
 
-    def cancel(self, stream: int) -> None:
-        self._streams.open.pop(stream, None)
+    def cancel(self, stream: int) -> bool:
         self._reset(stream)
+        self._streams.cancelled(stream)
+        # What h2 has taken stands in its output, in front of the reset.
+        return False
+
+    def unsent(self) -> Collection[int]:
+        return self._streams.unsent()
 
     def ping(self, data: bytes) -> None:
         if not self._streams.closed:

@@ -1,5 +1,7 @@
 """The engine over ngh2, a binding of libnghttp2: about 5 microseconds of CPU a request."""
 
+from collections.abc import Collection
+
 from ngh2 import (
     Configuration,
     Connection,
@@ -108,16 +110,19 @@ class Ngh2Engine:
         if data:
             streams.leave()
         elif streams.leaving and not self._over():
-            self._note_sent()
+            self._note_left()
         return data
 
     def events(self) -> list[Event]:
         self._collect()
         return self._streams.take_events()
 
-    def cancel(self, stream: int) -> None:
-        self._streams.open.pop(stream, None)
+    def cancel(self, stream: int) -> bool:
         self._reset(stream)
+        return self._streams.cancelled(stream)
+
+    def unsent(self) -> Collection[int]:
+        return self._streams.unsent()
 
     def ping(self, data: bytes) -> None:
         if not self._over():
@@ -201,10 +206,13 @@ class Ngh2Engine:
                 # The connection has ended, as an event that is still to come will say.
                 return
 
-    def _note_sent(self) -> None:
+    def _note_left(self) -> None:
+        """Everything has left that the peer allows. A body that it does not allow can be asked for, a header cannot."""
         streams = self._streams
         queued = self._connection.queued_body_size
+        if len(streams.open) > self._remote[_MAX_CONCURRENT_STREAMS]:
+            return
         if queued() == 0:
-            streams.sent(streams.leaving)
-        elif sent := [stream for stream in streams.leaving if queued(stream) == 0]:
-            streams.sent(sent)
+            streams.leaving.clear()
+        else:
+            streams.leaving = [stream for stream in streams.leaving if queued(stream)]

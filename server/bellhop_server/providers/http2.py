@@ -1,10 +1,11 @@
 """One outgoing HTTP/2 connection: an engine over a channel, and the clocks that watch both.
 
 Nothing waits inside: a request is taken from the backlog only when the peer grants a stream and a window, and when all
-that was written before has gone to the kernel. What the kernel does not take by the requests' deadline is thrown away
-together with the connection. An answer that is late ends the connection too: the peer still counts that stream, so it
-takes no more requests, reads the answers to come, and closes. The same holds for one that has no room while nothing is
-in flight on it, so that another is tried.
+that was written before has gone to the kernel. A request that is not answered at once is asked after by a PING. Those
+of which it is not known by their deadline that the peer's end has them are reset, or thrown away together with the
+connection where the reset could not overtake them. An answer that is late ends the connection too: the peer still
+counts that stream, so it takes no more requests, reads the answers to come, and closes. The same holds for one that has
+no room while nothing is in flight on it, so that another is tried.
 """
 
 import asyncio
@@ -22,11 +23,13 @@ from bellhop_server.providers.engine import (
     Failed,
     FailureKind,
     Limit,
+    Pong,
     Reply,
 )
+from bellhop_server.providers.in_flight import InFlight
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.reasons import Reason, farewell, quote
-from bellhop_server.providers.submission import InFlight, Submission
+from bellhop_server.providers.submission import Submission
 from bellhop_server.providers.turns import Turns
 
 # About a hundred answers. Larger slices hold the event loop longer and are slower in all.
@@ -73,11 +76,11 @@ class Connection:
         self._clock = clock
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._in_flight: InFlight = {}
-        self._submission = Submission(self, backlog, engine, clock, self._in_flight)
+        self._in_flight = InFlight(engine, limits)
+        self._submission = Submission(self, backlog, engine, clock, self._in_flight, 2 * limits.confirm)
         self._started = self._ready = self._closing = False
         self._pinged = -math.inf
-        self._end_by = self._room_by = math.inf
+        self._end_by = self._room_by = self._wakes_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -109,6 +112,8 @@ class Connection:
             if self._establish():
                 more = self._receive()
                 done = before - len(self._in_flight)
+                if (now := self._clock()) >= self._in_flight.deadline:
+                    self._time_out(now)
                 if self.usable and not self.channel.blocked:
                     submitted, left = self._submission.fill(max(budget // weight - done, 1))
                     done += submitted
@@ -118,6 +123,8 @@ class Connection:
             self.abort(Reason.TLS_FAILED, error.reason or str(error))
         if not more:
             self._expect_room()
+        if self._wakes_at > self._in_flight.ask_at():
+            self._arm()
         if self.channel.lost and not more:
             self._finish()
         elif self.reason and self._started and not self._in_flight:
@@ -166,24 +173,23 @@ class Connection:
                 channel.write(data)
             self._handle(engine.events())
         channel.flush()
-        if channel.blocked:
-            self._arm()
 
     def _handle(self, events: list[Event]) -> None:
-        pop, done = self._in_flight.pop, self._backlog.done
+        done, confirmed = self._backlog.done, self._in_flight.confirmed
+        pop = self._in_flight.unconfirmed.pop
         for event in events:
             if isinstance(event, Reply):
-                entry = pop(event.stream, None)
+                entry = pop(event.stream, None) or confirmed.pop(event.stream, None)
                 if entry is not None:
                     done(entry[1], entry[2], event, self)
                     if not self.proven:
                         self.proven = True
                         self._changed(self)
             elif isinstance(event, Failed):
-                entry = pop(event.stream, None)
-                if entry is not None:
-                    failure = Failure(event.kind, event.reason, event.code, quote(event.detail))
-                    self._backlog.failed(entry[1], entry[2], failure, self)
+                self._fail(event.stream, Failure(event.kind, event.reason, event.code, quote(event.detail)))
+            elif isinstance(event, Pong):
+                for _, work, index in self._in_flight.confirm(event.data):
+                    self._backlog.handed_over(work, index)
             elif isinstance(event, Limit):
                 if not self._ready and not self.reason:
                     self.usable = self._ready = True
@@ -193,6 +199,14 @@ class Connection:
                 self._drain(Reason.GO_AWAY, f"code {event.code} {farewell(event.debug)}")
             elif isinstance(event, Closed):
                 self._drain(event.reason, event.detail)
+
+    def _fail(self, stream: int, failure: Failure) -> None:
+        entry = self._in_flight.unconfirmed.pop(stream, None)
+        if entry is not None:
+            self._backlog.failed(entry[1], entry[2], failure, self)
+        elif (entry := self._in_flight.confirmed.pop(stream, None)) is not None:
+            # Whoever was told that it was handed over counts on it that it is not handed over again.
+            self._backlog.done(entry[1], entry[2], failure, self)
 
     def _drain(self, reason: Reason, detail: str = "") -> None:
         if self.reason is None:
@@ -235,12 +249,12 @@ class Connection:
             return
         if now >= self._end_by:
             self.abort(Reason.CONNECT_TIMEOUT)
-        elif self.channel.blocked and now >= self._submission.write_by:
-            self.abort(Reason.WRITE_TIMEOUT)
         elif self._ready and now >= self._ping_due() and self._pinged >= self.channel.heard:
             self.abort(Reason.PING_TIMEOUT)
         else:
             self._time_out(now)
+            if now >= self._in_flight.ask_at() and self._in_flight.ask(now, self.channel.written):
+                self._wake()
             if now >= self._room_by:
                 self._room_by = math.inf
                 if self.usable and not self._in_flight and self._backlog.pending():
@@ -252,13 +266,19 @@ class Connection:
             self._arm()
 
     def _time_out(self, now: float) -> None:
-        """Gives up on late answers. Their streams are not reset, or the answers would count as our misbehaviour."""
-        while self._in_flight:
-            stream, (submitted, work, index) = next(iter(self._in_flight.items()))
-            if submitted > now - self._limits.answer:
-                break
-            del self._in_flight[stream]
-            self._backlog.failed(work, index, Failure(FailureKind.UNKNOWN, Reason.ANSWER_TIMEOUT), self)
+        """Takes back what the peer may not have got in time, and gives up on late answers."""
+        in_flight, channel = self._in_flight, self.channel
+        late = in_flight.late(now)
+        if late and (channel.blocked or in_flight.may_arrive(late, channel.written, channel.arrived())):
+            self.abort(Reason.WRITE_TIMEOUT)
+            return
+        for stream, reason in late.items():
+            kind = FailureKind.NOT_SENT if self._engine.cancel(stream) else FailureKind.UNKNOWN
+            self._fail(stream, Failure(kind, reason))
+            self.retire("not received in time")
+        # These are not reset, or their answers would count as our misbehaviour.
+        for stream in in_flight.unanswered(now):
+            self._fail(stream, Failure(FailureKind.UNKNOWN, Reason.ANSWER_TIMEOUT))
             # The peer still counts these streams: with a limit of one nothing could follow here.
             self.retire("no answer in time")
 
@@ -271,13 +291,11 @@ class Connection:
     def _arm(self) -> None:
         """Sets the timer to the next thing that can be due; what is submitted until then is not due before it."""
         now, limits = self._clock(), self._limits
-        due = min(self._end_by, self._room_by, now + min(limits.answer, limits.ping_answer, limits.ping_idle))
+        horizon = now + min(limits.answer, limits.ping_answer, limits.ping_idle)
+        due = min(self._end_by, self._room_by, self._in_flight.due(), horizon)
         if self._ready:
             due = min(due, self._ping_due())
-        if self._in_flight:
-            due = min(due, next(iter(self._in_flight.values()))[0] + limits.answer)
-        if self.channel.blocked:
-            due = min(due, self._submission.write_by)
+        self._wakes_at = due
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(max(due - now, _SHORTEST), self._tick)

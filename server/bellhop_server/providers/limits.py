@@ -17,6 +17,9 @@ class Limits:
     """For the TCP connection, and again for TLS and the peer's first SETTINGS."""
     answer: float = ANSWER
     """From a request's submission to its whole answer."""
+    confirm: float = 0.25
+    """After which the peer is asked, by a PING, whether it has what it has not answered. A request is submitted no
+    later than twice this time before its deadline."""
     ping_idle: float = 60.0
     """Silence before a PING, with nothing in flight; with requests in flight it is `ping_answer`."""
     ping_answer: float = 10.0

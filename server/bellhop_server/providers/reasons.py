@@ -46,6 +46,8 @@ class Reason(StrEnum):
     """HTTP/2 cannot carry the request."""
     NO_CAPACITY = "NoCapacity"
     """No connection had room for it in time."""
+    HANDOVER_TIMEOUT = "HandoverTimeout"
+    """Whether the peer has got it was not known in time, so it was taken back."""
     ANSWER_TIMEOUT = "AnswerTimeout"
     """No answer came in time."""
     PING_TIMEOUT = "PingTimeout"

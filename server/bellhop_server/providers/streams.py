@@ -16,7 +16,6 @@ from bellhop_server.providers.engine import (
     Limit,
     Pong,
     Reply,
-    Sent,
 )
 from bellhop_server.providers.reasons import Reason
 
@@ -38,7 +37,7 @@ class Streams:
     """Requests in flight on one connection, and the events about them.
 
     `open` has a stream from `opened` until its final event. `fresh` are the streams of which no byte has left,
-    `leaving` those of which some may have.
+    `leaving` those of which some may have, and perhaps not all.
     """
 
     __slots__ = ("closed", "draining", "events", "fresh", "last", "leaving", "limit", "most", "open")
@@ -86,10 +85,19 @@ class Streams:
             self.leaving += self.fresh
             self.fresh.clear()
 
-    def sent(self, streams: list[int]) -> None:
-        """These streams have left whole."""
-        self.events.append(Sent(streams))
-        self.leaving = [] if len(streams) == len(self.leaving) else [s for s in self.leaving if s not in streams]
+    def unsent(self) -> list[int]:
+        """Those that may not have left whole."""
+        return self.fresh + self.leaving
+
+    def cancelled(self, stream: int) -> bool:
+        """Nobody waits for it any more. Returns whether no byte of it has left."""
+        self.open.pop(stream, None)
+        fresh = stream in self.fresh
+        if fresh:
+            self.fresh.remove(stream)
+        elif stream in self.leaving:
+            self.leaving.remove(stream)
+        return fresh
 
     def headers(self, stream: int, headers: Sequence[tuple[bytes, bytes]]) -> bool:
         """The final header block of an answer that goes on; `:status` is its first field.

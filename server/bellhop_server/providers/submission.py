@@ -1,21 +1,18 @@
 """How waiting requests become streams of a connection."""
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bellhop_server.providers.backlog import Backlog, Failure, Work
 from bellhop_server.providers.engine import Engine, FailureKind, HeadersRefused, InvalidRequest, Refused
+from bellhop_server.providers.in_flight import InFlight
 from bellhop_server.providers.reasons import Reason
 
 if TYPE_CHECKING:
     from bellhop_server.providers.http2 import Connection
 
 _MOST_BODIES = 256 * 1024
-
-InFlight = dict[int, tuple[float, Work, int]]
-"""Stream -> when it was submitted (monotonic seconds), and as what."""
 
 
 class Submission:
@@ -28,23 +25,23 @@ class Submission:
         engine: Engine,
         clock: Callable[[], float],
         in_flight: InFlight,
+        margin: float,
     ) -> None:
-        self.write_by = math.inf
-        """The earliest deadline of what was submitted last."""
+        """`margin`: seconds before its deadline until which a request may be submitted."""
         self._connection = connection
         self._backlog = backlog
         self._engine = engine
         self._clock = clock
         self._in_flight = in_flight
+        self._margin = margin
         self._loop = asyncio.get_running_loop()
 
     def fill(self, most: int) -> tuple[int, bool]:
         """Submits up to `most` requests; returns how many, and whether it stopped only for the others' sake."""
         now = self._clock()
         submitted = bodies = 0
-        self.write_by = math.inf
         while submitted < most and bodies < _MOST_BODIES and self._connection.usable:
-            work = self._backlog.head(now)
+            work = self._backlog.head(now + self._margin)
             if work is None:
                 return submitted, False
             largest = work.batch.largest_body
@@ -61,8 +58,8 @@ class Submission:
 
     def _submit(self, work: Work, indices: Sequence[int], now: float) -> int:
         """Submits these; returns how many have gone before the engine took no more."""
-        request, submit, in_flight = work.batch.request, self._engine.submit, self._in_flight
-        self.write_by = min(self.write_by, work.batch.deadline)
+        request, submit, in_flight = work.batch.request, self._engine.submit, self._in_flight.unconfirmed
+        self._in_flight.expect(now, work.deadline)
         for position, index in enumerate(indices):
             try:
                 headers, body = request(index)

@@ -11,9 +11,9 @@ from bellhop_server.ports import Clock
 from bellhop_server.providers.apns import probing
 from bellhop_server.providers.apns.account import Account
 from bellhop_server.providers.apns.breaker import OpenBreaker
-from bellhop_server.providers.apns.flight import Flight, Leg, Report
+from bellhop_server.providers.apns.flight import Flight, HandedOver, Leg, Report
 from bellhop_server.providers.apns.line import Line
-from bellhop_server.providers.apns.payload import Rendered, render
+from bellhop_server.providers.apns.payload import render
 from bellhop_server.providers.apns.settings import ApnsSettings
 from bellhop_server.providers.apns.token import KeyRefused, ProviderTokens, TokenKey, token_key
 from bellhop_server.providers.engine import EngineFactory
@@ -59,9 +59,13 @@ class ApnsProvider:
         """See `ports.Provider`."""
         return Platform.APNS
 
-    async def send(self, chunk: Chunk, report: Callable[[int, Answer], None]) -> None:
+    async def send(
+        self, chunk: Chunk, report: Callable[[int, Answer], None], handed_over: Callable[[int], None]
+    ) -> None:
         """See `ports.Provider`."""
         numbers = range(len(chunk.deliveries))
+        if not numbers:
+            return
         account = self._account(chunk)
         if isinstance(account, Answer):
             _report_all(numbers, account, report)
@@ -70,13 +74,9 @@ class ApnsProvider:
         if isinstance(rendered, Answer):
             _report_all(numbers, rendered, report)
             return
-        legs = _legs(chunk, rendered, account)
-        if len(legs) == 1:
-            await self._deliver(*legs[0], report)
-        else:
-            async with asyncio.TaskGroup() as tasks:
-                for leg, some in legs:
-                    tasks.create_task(self._deliver(leg, some, report))
+        environment = chunk.apns_environment or ApnsEnvironment.PRODUCTION
+        leg = Leg(chunk, rendered, account, environment, rendered.topic(chunk.apns_topic))
+        await self._deliver(leg, numbers, report, handed_over)
 
     async def probe(self, credential: Credential) -> ProbeResult:
         """See `ports.Provider`."""
@@ -122,17 +122,19 @@ class ApnsProvider:
         self._closed = True
         await asyncio.gather(*(line.pool.aclose() for line in self._lines.values()), *self._closing)
 
-    async def _deliver(self, leg: Leg, numbers: Sequence[int], report: Report) -> None:
+    async def _deliver(self, leg: Leg, numbers: Sequence[int], report: Report, handed_over: HandedOver) -> None:
         breakers = leg.account.breakers
         breaker = breakers.find(leg.environment, leg.topic)
         if breaker is None:
-            await self._fly(leg, numbers, report)
+            await self._fly(leg, numbers, report, handed_over)
         elif not breakers.may_probe(breaker):
             _report_all(numbers, breaker.refusal, report)
         else:
-            await self._fly_after_one(leg, numbers, breaker, report)
+            await self._fly_after_one(leg, numbers, breaker, report, handed_over)
 
-    async def _fly_after_one(self, leg: Leg, numbers: Sequence[int], breaker: OpenBreaker, report: Report) -> None:
+    async def _fly_after_one(
+        self, leg: Leg, numbers: Sequence[int], breaker: OpenBreaker, report: Report, handed_over: HandedOver
+    ) -> None:
         """Sends one; the others follow it if it passes, and share its refusal if not."""
         breakers = leg.account.breakers
         heard: list[Answer] = []
@@ -143,7 +145,7 @@ class ApnsProvider:
 
         breaker.probing = True
         try:
-            await self._fly(leg, numbers[:1], listen)
+            await self._fly(leg, numbers[:1], listen, handed_over)
         finally:
             breaker.probing = False
         (answer,) = heard
@@ -156,16 +158,16 @@ class ApnsProvider:
         if still is not None:
             _report_all(numbers[1:], still.refusal, report)
         elif len(numbers) > 1:
-            await self._fly(leg, numbers[1:], report)
+            await self._fly(leg, numbers[1:], report, handed_over)
 
-    async def _fly(self, leg: Leg, numbers: Sequence[int], report: Report) -> None:
+    async def _fly(self, leg: Leg, numbers: Sequence[int], report: Report, handed_over: HandedOver) -> None:
         try:
             line = self._line(leg.account, leg.chunk.credential, leg.environment)
         except KeyRefused:
             _report_all(numbers, _UNREADABLE_KEY, report)
             return
         line.prepare(leg.chunk.credential.topics)
-        flight = Flight(leg, line, numbers, self._clock, report)
+        flight = Flight(leg, line, numbers, self._clock, report, handed_over)
         flight.take_off()
         try:
             await flight.ended
@@ -224,22 +226,6 @@ class ApnsProvider:
             engine=self._engine,
             clock=self._clock.monotonic,
         )
-
-
-def _legs(chunk: Chunk, rendered: Rendered, account: Account) -> list[tuple[Leg, Sequence[int]]]:
-    """The chunk by environment and topic, with the numbers of the deliveries in each; mostly it is one."""
-    ways: dict[tuple[ApnsEnvironment | None, str], list[int]] = {}
-    environment, topic, numbers = None, "", []
-    for number, (target, _) in enumerate(chunk.deliveries):
-        # Looking one up costs more than the rest of the loop, and neighbours are mostly alike.
-        if target.apns_environment is not environment or target.apns_topic != topic or not ways:
-            environment, topic = target.apns_environment, target.apns_topic
-            numbers = ways.setdefault((environment, topic), [])
-        numbers.append(number)
-    return [
-        (Leg(chunk, rendered, account, environment or ApnsEnvironment.PRODUCTION, rendered.topic(topic)), numbers)
-        for (environment, topic), numbers in ways.items()
-    ]
 
 
 def _report_all(numbers: Sequence[int], answer: Answer, report: Report) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bellhop_server.domain import Micros
 from bellhop_server.domain.delivery import Answer, Chunk, Verdict
 from bellhop_server.domain.device import ApnsEnvironment
 from bellhop_server.ports import Clock
@@ -13,7 +14,7 @@ from bellhop_server.providers.apns.account import Account
 from bellhop_server.providers.apns.breaker import EVERY_TOPIC
 from bellhop_server.providers.apns.line import Line
 from bellhop_server.providers.apns.outcomes import Remedy, judge
-from bellhop_server.providers.apns.payload import Rendered
+from bellhop_server.providers.apns.payload import Rendered, expiration
 from bellhop_server.providers.backlog import Failure
 from bellhop_server.providers.engine import FailureKind, Headers, Reply
 from bellhop_server.providers.http2 import Connection
@@ -30,15 +31,16 @@ _STOPPING = frozenset({Verdict.CREDENTIALS_INVALID, Verdict.CONFIG_ERROR})
 _log = logging.getLogger(__name__)
 
 Report = Callable[[int, Answer], None]
+HandedOver = Callable[[int], None]
 
 
-def _ignore(_index: int, _answer: Answer) -> None:
+def _ignore(*_: object) -> None:
     """Nobody listens any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """The deliveries of a chunk that go to one topic in one environment, for one account."""
+    """Where a chunk goes, for which account."""
 
     chunk: Chunk
     rendered: Rendered
@@ -53,7 +55,9 @@ class Flight:
     `ended` is done when all are reported.
     """
 
-    def __init__(self, leg: Leg, line: Line, numbers: Sequence[int], clock: Clock, report: Report) -> None:
+    def __init__(
+        self, leg: Leg, line: Line, numbers: Sequence[int], clock: Clock, report: Report, handed_over: HandedOver
+    ) -> None:
         self.leg = leg
         self.size = len(numbers)
         self.deadline = leg.chunk.deadline
@@ -67,6 +71,10 @@ class Flight:
         self._fields = ((b"apns-topic", leg.topic.encode()), *leg.rendered.fields)
         self._clock = clock
         self._report = report
+        self._tell_handed_over = handed_over
+        self._handed_over: set[int] = set()
+        self._expire_time: Micros | None = None
+        self._expiration: tuple[tuple[bytes, bytes], ...] = ()
         self._left = self.size
         self._again: list[int] = []
         self._instead: Answer | None = None
@@ -84,20 +92,29 @@ class Flight:
 
     def abandon(self) -> None:
         """Nobody waits for it any more."""
-        self._report = _ignore
+        self._report = self._tell_handed_over = _ignore
         self.withdraw(Answer(Verdict.NOT_SENT, reason=Reason.ABANDONED.value))
         self._line.pool.expire()
 
     def request(self, index: int) -> tuple[Headers, bytes]:
-        target, provider_message_id = self._deliveries[self._numbers[index]]
+        address, provider_message_id, expire_time = self._deliveries[self._numbers[index]]
+        if expire_time != self._expire_time:
+            # Neighbours mostly have the same.
+            self._expire_time = expire_time
+            self._expiration = (expiration(expire_time),) if self.leg.rendered.kept else ()
         line = self._line
         return [
             *line.head,
-            (b":path", b"/3/device/" + target.address.encode()),
+            (b":path", b"/3/device/" + address.encode()),
             line.authorization,
             *self._fields,
+            *self._expiration,
             (b"apns-id", provider_message_id.encode()),
         ], self._body
+
+    def handed_over(self, index: int) -> None:
+        self._handed_over.add(index)
+        self._tell_handed_over(self._numbers[index])
 
     def done(self, index: int, result: Reply | Failure, connection: Connection | None) -> None:
         if type(result) is Reply and result.status == 200:
@@ -126,9 +143,12 @@ class Flight:
                 if remedy is Remedy.RENEW:
                     line.expired()
                 if not (again or for_good or self._instead):
-                    self._try_again(index)
-                    return
-                stop = True
+                    if index not in self._handed_over:
+                        self._try_again(index)
+                        return
+                    # Only whoever was told of the hand-over may decide on another.
+                    answer = answer._replace(verdict=Verdict.NOT_SENT)
+                stop = answer.verdict is not Verdict.NOT_SENT
             case Remedy.FALL_BACK:
                 stop = not line.too_many()
             case Remedy.NONE if not stop:
@@ -202,6 +222,9 @@ class _Again:
 
     def request(self, index: int) -> tuple[Headers, bytes]:
         return self._flight.request(self._indices[index])
+
+    def handed_over(self, index: int) -> None:
+        self._flight.handed_over(self._indices[index])
 
     def done(self, index: int, result: Reply | Failure, connection: Connection | None) -> None:
         original = self._indices[index]

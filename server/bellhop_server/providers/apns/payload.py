@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from bellhop_server.domain import SECOND
+from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.delivery import Answer, Chunk, Verdict
 from bellhop_server.domain.notification import ApnsOverride, ApnsPushType, Notification, Priority
 
@@ -45,11 +45,15 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A body of JSON, the header fields that go with it, and the suffix of the topic."""
+    """A body of JSON, the header fields that go with it, and the suffix of the topic.
+
+    `kept`: APNs may keep it for a while, and each request is to say by `expiration` for how long.
+    """
 
     body: bytes
     fields: tuple[tuple[bytes, bytes], ...]
     suffix: str
+    kept: bool
 
     def topic(self, bundle_id: str) -> str:
         """The `apns-topic` for an app; one that was registered with the suffix keeps it."""
@@ -77,11 +81,19 @@ def render(chunk: Chunk) -> Rendered | Answer:
     fields = [
         (b"apns-push-type", _TYPES[push_type].name),
         (b"apns-priority", _priority(push_type, apns.priority or chunk.priority)),
-        (b"apns-expiration", _expiration(chunk, push_type)),
     ]
     if collapse_id:
         fields.append((b"apns-collapse-id", collapse_id))
-    return Rendered(body, tuple(fields), _TYPES[push_type].suffix)
+    kept = not chunk.now_or_never and push_type is not ApnsPushType.PUSH_TO_TALK
+    if not kept:
+        # "Try once, store nothing"; without the header APNs would keep it for up to 30 days.
+        fields.append((b"apns-expiration", b"0"))
+    return Rendered(body, tuple(fields), _TYPES[push_type].suffix, kept)
+
+
+def expiration(expire_time: Micros) -> tuple[bytes, bytes]:
+    """The header field that has APNs stop trying then."""
+    return b"apns-expiration", b"%d" % max(expire_time // SECOND, 1)
 
 
 def _payload(notification: Notification, apns: ApnsOverride, push_type: ApnsPushType) -> dict[str, Any]:
@@ -136,13 +148,6 @@ def _priority(push_type: ApnsPushType, priority: Priority) -> bytes:
     if push_type is ApnsPushType.PUSH_TO_TALK:
         return _NOW
     return _SAVING_POWER if priority is Priority.LOW else _NOW
-
-
-def _expiration(chunk: Chunk, push_type: ApnsPushType) -> bytes:
-    # 0 is "try once, store nothing"; without the header APNs would keep it for up to 30 days.
-    if chunk.now_or_never or push_type is ApnsPushType.PUSH_TO_TALK:
-        return b"0"
-    return b"%d" % max(chunk.expire_time // SECOND, 1)
 
 
 def _collapse_id(key: str) -> bytes:

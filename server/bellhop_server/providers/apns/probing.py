@@ -48,6 +48,9 @@ class Question:
     def request(self, index: int) -> tuple[Headers, bytes]:
         return self._fields, _BODY
 
+    def handed_over(self, index: int) -> None:
+        """It is to nobody."""
+
     def done(self, index: int, result: Reply | Failure, connection: object) -> None:
         if not self._answer.done():
             if isinstance(result, Failure):
