@@ -42,6 +42,10 @@ gen: $(VENV)/.installed-dev ## Make the stubs anew from proto/.
 bench: $(VENV)/.installed-bench ## Measure, and print what docs/performance.md says; ARGS go to the benchmarks.
 	$(BIN)/python -m benchmarks $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.installed-dev ## Run what is too long for every day, and write docs/soak.md; ARGS='--rounds 2 kill'.
+	$(BIN)/python -m tests.soak $(ARGS)
+
 # What a target installs is remembered by a stamp, so that the second time costs nothing.
 $(VENV)/.installed: $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable .

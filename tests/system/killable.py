@@ -13,10 +13,11 @@ from pathlib import Path
 from google.protobuf import json_format
 
 from bellhop.v1.applications_pb2 import ApnsCredential
-from bellhop_client import AdminClient, Client
+from bellhop_client import AdminClient, Client, RetryPolicy
 from bellhop_simulators import ApnsSimulator
 
 ADMIN_TOKEN = "an-admin-token-for-tests"
+MASTER_KEY = bytes(32)
 
 
 class Killable:
@@ -32,7 +33,7 @@ class Killable:
         self._environment = {key: value for key, value in os.environ.items() if not key.startswith("BELLHOP_")} | {
             "BELLHOP_LISTEN": "127.0.0.1:0",
             "BELLHOP_DATABASE_URL": database_url,
-            "BELLHOP_MASTER_KEY": base64.b64encode(bytes(32)).decode(),
+            "BELLHOP_MASTER_KEY": base64.b64encode(MASTER_KEY).decode(),
             "BELLHOP_ADMIN_TOKEN": ADMIN_TOKEN,
             "BELLHOP_APNS_URL": apns.url,
             "BELLHOP_PROVIDER_CA": str(apns.ca_file),
@@ -86,9 +87,9 @@ class Killable:
             await admin.set_credential(app_id="shop", apns=credential)
         self.client_secret, self.app_secret = made.client_secret, made.app_secret
 
-    def client(self) -> Client:
+    def client(self, retry_policy: RetryPolicy | None = None) -> Client:
         """Speaks to the server as it is now; may bind and send."""
-        return Client(self.address, app_id="shop", app_secret=self.app_secret)
+        return Client(self.address, app_id="shop", app_secret=self.app_secret, retry_policy=retry_policy)
 
 
 @asynccontextmanager

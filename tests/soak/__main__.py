@@ -1,0 +1,59 @@
+"""`python -m tests.soak [--seed N] [--rounds N] [PART ...]`: what is too long for `make test`, written to docs/soak.md.
+
+Without parts all are run. Each part gets the seed, by which its rounds can be played again (a fresh one unless given),
+and the number of rounds, if one is given. Ends with 1 if a promise was broken.
+"""
+
+import argparse
+import os
+import platform
+import random
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+
+from tests.soak.kill import kill
+from tests.soak.report import Report
+
+PAGE = Path(__file__).parents[2] / "docs" / "soak.md"
+_INTRODUCTION = """\
+# Soak
+
+What `make soak` found, written by that command: the tests that are too long for every day. A round is drawn from the
+seed and its number; `make soak ARGS='--seed … PART'` draws the same rounds again, though no two runs meet the same
+moments to the microsecond."""
+
+PARTS: dict[str, tuple[str, Callable[[int, int | None], Report]]] = {
+    "kill": ("SIGKILL during a send to 20,000 devices", kill),
+}
+
+
+def main() -> int:
+    """Runs the parts that are named and writes the page."""
+    parser = argparse.ArgumentParser(prog="python -m tests.soak")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all unless named")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
+    machine = f"{os.cpu_count()} CPUs, {platform.system()}, Python {platform.python_version()}"
+    page = [_INTRODUCTION, "", f"{datetime.now(UTC):%d %B %Y}, {machine}, seed {arguments.seed}."]
+    failures = 0
+    for name in arguments.parts or PARTS:
+        title, run = PARTS[name]
+        began = monotonic()
+        report = run(arguments.seed, arguments.rounds)
+        failures += report.failures
+        minutes = (monotonic() - began) / 60
+        page += ["", f"## {title}", "", *report.lines, "", f"`{name}` took {minutes:.0f} minutes."]
+    PAGE.write_text("\n".join(page) + "\n", encoding="utf-8")
+    print(PAGE.read_text(encoding="utf-8"))
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
