@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,21 +45,25 @@ def serving(
         "BELLHOP_PROVIDER_CA": str(ca),
     }
     process = subprocess.Popen(program, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
+    said: deque[str] = deque(maxlen=20)
     try:
-        address = ""
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            entry = json.loads(line) if line.startswith("{") else {}
-            if entry.get("event") == "listening":
-                address = entry["address"]
-                break
-        if not address:
-            raise RuntimeError(f"the server did not come up: {''.join(said[-20:])}")
-        drain = threading.Thread(target=process.stderr.read, daemon=True)
+        address = _listening(process, said)
+        drain = threading.Thread(target=said.extend, args=(process.stderr,), daemon=True)
         drain.start()
         yield Service(address, process.pid, Meter(process.pid))
+    except BaseException:
+        print(*said, sep="", file=sys.stderr)
+        raise
     finally:
         process.terminate()
         process.wait(30)
+
+
+def _listening(process: subprocess.Popen[str], said: deque[str]) -> str:
+    assert process.stderr is not None
+    for line in process.stderr:
+        said.append(line)
+        entry = json.loads(line) if line.startswith("{") else {}
+        if entry.get("event") == "listening":
+            return str(entry["address"])
+    raise RuntimeError("the server did not come up")
