@@ -94,6 +94,8 @@ class Lanes:
 
     def give_back(self, lane: Lane, devices: int) -> bool:
         """So many devices are in hand no more; whether the lane could do with more now."""
+        if not devices:
+            return False
         before = self._room(lane)
         self._in_hand[lane] -= devices
         self._total -= devices
