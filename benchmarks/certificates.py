@@ -1,4 +1,4 @@
-"""A certificate for localhost and a provider key, made anew for each run."""
+"""A certificate for localhost, which passes as Apple's host too, and a provider key, made anew for each run."""
 
 from pathlib import Path
 
@@ -6,11 +6,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests import certificates
 
+APPLE = "api.push.apple.com"
+
 
 def localhost(folder: Path) -> tuple[Path, Path]:
     """(certificate, key) files; the certificate signs itself, so it is its own CA file."""
     files = folder / "localhost.pem", folder / "localhost.key"
-    for file, content in zip(files, certificates.localhost(), strict=True):
+    for file, content in zip(files, certificates.localhost(APPLE), strict=True):
         file.write_bytes(content)
     return files
 

@@ -28,12 +28,12 @@ class _NotToBeHadError(Exception):
 
 
 def peers() -> Iterator[Peer | str]:
-    """Each peer, or why there is none, in a sentence that begins with its name."""
-    for name, fetch in (("aioapns", _aioapns), ("node-apn", _node_apn), ("apns2", _apns2)):
+    """Each peer, or why there is none, in words that begin with `skipped`."""
+    for name, fetch in (("aioapns", _aioapns), ("node-apn", _node_apn), ("apns2", _apns2), ("gorush", _gorush)):
         try:
             yield fetch()
         except _NotToBeHadError as reason:
-            yield f"{name} was skipped: {reason}."
+            yield f"skipped: {name}: {reason}."
 
 
 def _aioapns() -> Peer:
@@ -63,6 +63,15 @@ def _apns2() -> Peer:
     return Peer(about, lambda *arguments: [str(folder / "peer"), *map(str, arguments)])
 
 
+def _gorush() -> Peer:
+    go = _program("go")
+    folder = _folder("gorush")
+    _run(folder, "env", f"GOBIN={folder}", go, "install", "github.com/appleboy/gorush@latest")
+    program = folder / "gorush"
+    about = next(line for line in _run(folder, go, "version", "-m", str(program)).splitlines() if "\tmod\t" in line)
+    return Peer(f"gorush {about.split()[2].lstrip('v')}", lambda *arguments: module("peer_gorush", program, *arguments))
+
+
 def _program(name: str) -> str:
     found = shutil.which(name)
     if found is None:
@@ -80,8 +89,8 @@ def _run(folder: Path, *command: str) -> str:
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        raise _NotToBeHadError(f"`{Path(command[0]).name} {command[1]}` took longer than {_TIMEOUT} s") from None
+        raise _NotToBeHadError(f"it took longer than {_TIMEOUT} s to fetch") from None
     if done.returncode:
         said = " ".join(done.stderr.split())[-200:] or f"exit status {done.returncode}"
-        raise _NotToBeHadError(f"`{Path(command[0]).name} {command[1]}` said: {said.rstrip('.')}")
+        raise _NotToBeHadError(f"it could not be fetched ({said.rstrip('.')})")
     return done.stdout.strip()
