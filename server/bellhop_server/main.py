@@ -18,6 +18,7 @@ import structlog
 from bellhop_server import admin_token, logs
 from bellhop_server.app.administering import Administering
 from bellhop_server.app.authenticating import Authenticating
+from bellhop_server.app.cancelling import Cancelling
 from bellhop_server.app.delivering import Deliverer
 from bellhop_server.app.fencing import Fence
 from bellhop_server.app.handover import Handover
@@ -25,6 +26,7 @@ from bellhop_server.app.hygiene import Hygiene
 from bellhop_server.app.planning import Planner
 from bellhop_server.app.recording import Recorder
 from bellhop_server.app.registering import Registering
+from bellhop_server.app.scheduling import Scheduler
 from bellhop_server.app.sending import Sending
 from bellhop_server.app.sweeping import Sweeper
 from bellhop_server.app.watching import Watching
@@ -149,6 +151,7 @@ async def _start(
         stack.push_async_callback(provider.aclose)
     _keep_running(stack, failed, deliverer.run())
     _keep_running(stack, failed, Planner(store, queue, clock).run())
+    _keep_running(stack, failed, Scheduler(store, queue, clock).run())
     _keep_running(stack, failed, Sweeper(store, clock).run())
 
     authenticating = Authenticating(store, clock, token)
@@ -158,9 +161,11 @@ async def _start(
     servicers = Servicers(
         ApplicationsServicer(Administering(store, providers, clock), check_key),
         PushRegistryServicer(Registering(store, clock, fence)),
-        NotifierServicer(Sending(store, queue, clock), watching, store, metrics),
+        NotifierServicer(
+            Sending(store, queue, clock), Cancelling(store, queue, clock, fence), watching, store, metrics
+        ),
     )
-    rpc = RpcServer(servicers, authenticating, admission, metrics, limits=limits, reflection=settings.reflection)
+    rpc = RpcServer(servicers, authenticating, admission, metrics, clock, limits=limits, reflection=settings.reflection)
     stack.push_async_callback(rpc.stop, watching.interrupt)
     port = await rpc.start(str(settings.listen), _tls(settings))
     address = str(Address(settings.listen.host, port))

@@ -128,15 +128,20 @@ class DeviceStore(Protocol):
         ...
 
     async def get_device(self, app_id: str, device_id: str) -> Device:
-        """Raises DeviceNotFound."""
+        """As it is stored: `Device.as_of` says whether its binding has ended. Raises DeviceNotFound."""
         ...
 
     async def list_devices(self, query: DeviceQuery, after: str, limit: int) -> list[Device]:
-        """By device id (code point order), those greater than `after`."""
+        """By device id (code point order), those greater than `after`. To the filters a binding that has ended is none;
+        what comes back is as it is stored."""
         ...
 
     async def count_devices(self, query: DeviceQuery) -> int:
         """How many; a scan."""
+        ...
+
+    async def ended_bindings(self, now: Micros, limit: int) -> list[tuple[str, str]]:
+        """(app id, device id) of devices that are stored as bound though their binding has ended, the longest first."""
         ...
 
     async def retire_targets(self, app_id: str, dead: Sequence[DeadTarget]) -> int:
@@ -159,7 +164,8 @@ class MessageStore(Protocol):
         ...
 
     async def accept(self, send: Send, fingerprint: str, message_id: str, now: Micros) -> Accepted:
-        """Writes message and request id in one transaction, as an unplanned message in state SENDING.
+        """Writes message and request id in one transaction, as an unplanned message in state SENDING, or SCHEDULED when
+        its time is later than `now`.
 
         A send one of whose `keys` is known is replayed if its fingerprint is the same, with another one RequestIdReused
         is raised. `message_id` is the id to give it.
@@ -198,15 +204,40 @@ class MessageStore(Protocol):
         """The highest cursor number that the message has handed out; 0: none."""
         ...
 
+    async def until_fire(self, now: Micros) -> Micros | None:
+        """How long until the next message in state SCHEDULED has its time, 0 or less: it has; None: there is none.
+
+        By the database's clock, as it is also for `fire`; `now` is the time of a database that has none of its own.
+        """
+        ...
+
+    async def fire(self, now: Micros, limit: int) -> int:
+        """Puts messages whose time has come from SCHEDULED to SENDING, the earliest first; returns how many.
+
+        0, though there are some: another process is doing it.
+        """
+        ...
+
+    async def cancel(self, app_id: str, message_id: str, now: Micros) -> Recorded:
+        """Ends a message that is not over: nothing more is planned, and what waits for an attempt waits no longer.
+
+        In state CANCELLED at once (and `completed`) when nothing is left to be reported, else with the last result.
+        What is over or cancelled is left as it is. Raises MessageNotFound.
+        """
+        ...
+
     async def unplanned(self, limit: int) -> list[Planning]:
-        """Messages whose planning is not finished, higher priority and older first.
+        """Messages in state SENDING whose planning is not finished, higher priority and older first.
 
         What cannot be read is left out, and logged.
         """
         ...
 
-    async def read_audience(self, app_id: str, audience: Audience, after: str, limit: int) -> AudiencePage:
-        """About `limit` more devices of an audience, ACTIVE ones, by keyset; holds nothing open between calls."""
+    async def read_audience(self, app_id: str, audience: Audience, after: str, limit: int, now: Micros) -> AudiencePage:
+        """About `limit` more devices of an audience, ACTIVE ones, by keyset; holds nothing open between calls.
+
+        Bindings that have ended by `now` are none: such a device is nobody's, and of no user's audience.
+        """
         ...
 
     async def add_plan(
@@ -265,7 +296,8 @@ class MessageStore(Protocol):
 
     async def sweep(self, now: Micros, limit: int) -> int:
         """Deletes what retention has ended: payloads after 7 days, results and messages after 30, request ids after 31,
-        counted from a message's last result. At most about `limit` rows; returns how many."""
+        counted from a message's last result; binding generations after 90 days, revocations after one. At most about `limit`
+        rows; returns how many."""
         ...
 
 
@@ -313,6 +345,7 @@ class Subscription(Listener, Protocol):
 class Work(Enum):
     """What somebody may have to do."""
 
+    FIRE = "fire"
     PLAN = "plan"
     DELIVER = "deliver"
 

@@ -40,7 +40,9 @@ class KindProvider:
         self.answers = asyncio.Event()
         self.answers.set()
 
-    async def send(self, chunk: Chunk, report: Callable[[int, Answer], None]) -> None:
+    async def send(
+        self, chunk: Chunk, report: Callable[[int, Answer], None], handed_over: Callable[[int], None]
+    ) -> None:
         self.chunks.append(chunk)
         await self.answers.wait()
         for index, delivery in enumerate(chunk.deliveries):

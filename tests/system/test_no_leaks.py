@@ -48,7 +48,9 @@ class CruelProvider(KindProvider):
         super().__init__()
         self.asked = asyncio.Event()
 
-    async def send(self, chunk: Chunk, report: Callable[[int, Answer], None]) -> None:
+    async def send(
+        self, chunk: Chunk, report: Callable[[int, Answer], None], handed_over: Callable[[int], None]
+    ) -> None:
         self.asked.set()
         raise RuntimeError(f"{TOKEN} {PAYLOAD} {P8}")
 

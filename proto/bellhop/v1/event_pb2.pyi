@@ -128,7 +128,7 @@ class Accepted(_message.Message):
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it stops being offered to providers: `accept_time` plus `SendOptions.ttl`. Always set."""
+        """When it stops being offered to providers: `PushMessage.schedule_time` plus `SendOptions.ttl`. Always set."""
 
     def __init__(
         self,
@@ -220,7 +220,7 @@ class Summary(_message.Message):
 
     @_builtins.property
     def complete_time(self) -> _timestamp_pb2.Timestamp:
-        """When the last result was written. Always set."""
+        """When the last result was written, or when it was cancelled if that came later. Always set."""
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_EXPIRED: _Outcome.ValueType  # 6
     """Its time ran out before the provider took it; `reason` has the last obstacle."""
     OUTCOME_UNKNOWN: _Outcome.ValueType  # 7
-    """It may or may not have been taken, and `resend` said to leave it."""
+    """It may or may not have been taken, and `resend` said to leave it, or there was no more time for another attempt."""
     OUTCOME_CREDENTIALS_INVALID: _Outcome.ValueType  # 8
     """The application's credential was refused; also the result of all of this message that waits for it."""
     OUTCOME_CONFIG_ERROR: _Outcome.ValueType  # 9
@@ -58,7 +58,7 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     OUTCOME_SUPPRESSED: _Outcome.ValueType  # 13
     """A preference held it back. Not used yet."""
     OUTCOME_CANCELLED: _Outcome.ValueType  # 14
-    """The message was cancelled first. Not used yet."""
+    """CancelMessage came before it was handed over, or before it was handed over again."""
     OUTCOME_NOT_CONFIGURED: _Outcome.ValueType  # 15
     """The application has no credential for that platform."""
     OUTCOME_NOT_REGISTERED: _Outcome.ValueType  # 16
@@ -84,7 +84,7 @@ OUTCOME_PAYLOAD_TOO_LARGE: Outcome.ValueType  # 5
 OUTCOME_EXPIRED: Outcome.ValueType  # 6
 """Its time ran out before the provider took it; `reason` has the last obstacle."""
 OUTCOME_UNKNOWN: Outcome.ValueType  # 7
-"""It may or may not have been taken, and `resend` said to leave it."""
+"""It may or may not have been taken, and `resend` said to leave it, or there was no more time for another attempt."""
 OUTCOME_CREDENTIALS_INVALID: Outcome.ValueType  # 8
 """The application's credential was refused; also the result of all of this message that waits for it."""
 OUTCOME_CONFIG_ERROR: Outcome.ValueType  # 9
@@ -98,7 +98,7 @@ OUTCOME_SUPERSEDED: Outcome.ValueType  # 12
 OUTCOME_SUPPRESSED: Outcome.ValueType  # 13
 """A preference held it back. Not used yet."""
 OUTCOME_CANCELLED: Outcome.ValueType  # 14
-"""The message was cancelled first. Not used yet."""
+"""CancelMessage came before it was handed over, or before it was handed over again."""
 OUTCOME_NOT_CONFIGURED: Outcome.ValueType  # 15
 """The application has no credential for that platform."""
 OUTCOME_NOT_REGISTERED: Outcome.ValueType  # 16
@@ -116,13 +116,13 @@ class _MessageStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MessageS
     MESSAGE_STATE_UNSPECIFIED: _MessageState.ValueType  # 0
     """Never returned."""
     MESSAGE_STATE_SCHEDULED: _MessageState.ValueType  # 1
-    """Waiting for its time. Not used yet."""
+    """Waiting for its `schedule_time`."""
     MESSAGE_STATE_SENDING: _MessageState.ValueType  # 2
     """Being resolved and handed over."""
     MESSAGE_STATE_COMPLETED: _MessageState.ValueType  # 3
     """Every device has its result."""
     MESSAGE_STATE_CANCELLED: _MessageState.ValueType  # 4
-    """Cancelled, and every device has its result. Not used yet."""
+    """Cancelled, and every device that had been resolved by then has its result."""
 
 class MessageState(_MessageState, metaclass=_MessageStateEnumTypeWrapper):
     """Where a message stands."""
@@ -130,13 +130,13 @@ class MessageState(_MessageState, metaclass=_MessageStateEnumTypeWrapper):
 MESSAGE_STATE_UNSPECIFIED: MessageState.ValueType  # 0
 """Never returned."""
 MESSAGE_STATE_SCHEDULED: MessageState.ValueType  # 1
-"""Waiting for its time. Not used yet."""
+"""Waiting for its `schedule_time`."""
 MESSAGE_STATE_SENDING: MessageState.ValueType  # 2
 """Being resolved and handed over."""
 MESSAGE_STATE_COMPLETED: MessageState.ValueType  # 3
 """Every device has its result."""
 MESSAGE_STATE_CANCELLED: MessageState.ValueType  # 4
-"""Cancelled, and every device has its result. Not used yet."""
+"""Cancelled, and every device that had been resolved by then has its result."""
 Global___MessageState: _TypeAlias = MessageState  # noqa: Y015
 
 class _Priority:
@@ -265,6 +265,7 @@ class PushMessage(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     ACCEPT_TIME_FIELD_NUMBER: _builtins.int
+    SCHEDULE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     COMPLETE_TIME_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
@@ -281,12 +282,18 @@ class PushMessage(_message.Message):
         """When it was committed, by the server's clock. Always set."""
 
     @_builtins.property
+    def schedule_time(self) -> _timestamp_pb2.Timestamp:
+        """When its audience is resolved and hand-over begins, by the clock of the server's database; equal to `accept_time`
+        unless scheduled. Always set.
+        """
+
+    @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it stops being offered to providers: `accept_time` plus `SendOptions.ttl`. Always set."""
+        """When it stops being offered to providers: `schedule_time` plus `SendOptions.ttl`. Always set."""
 
     @_builtins.property
     def complete_time(self) -> _timestamp_pb2.Timestamp:
-        """When the last result was written. Unset before that."""
+        """When the last result was written, or when it was cancelled if that came later. Unset before that."""
 
     @_builtins.property
     def counts(self) -> Global___MessageCounts:
@@ -309,15 +316,16 @@ class PushMessage(_message.Message):
         request_id: _builtins.str = ...,
         state: Global___MessageState.ValueType = ...,
         accept_time: _timestamp_pb2.Timestamp | None = ...,
+        schedule_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         complete_time: _timestamp_pb2.Timestamp | None = ...,
         counts: Global___MessageCounts | None = ...,
         notification: Global___Notification | None = ...,
         audience: Global___Audience | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "audience", b"audience", "complete_time", b"complete_time", "counts", b"counts", "expire_time", b"expire_time", "notification", b"notification"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "audience", b"audience", "complete_time", b"complete_time", "counts", b"counts", "expire_time", b"expire_time", "notification", b"notification", "schedule_time", b"schedule_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "audience", b"audience", "complete_time", b"complete_time", "counts", b"counts", "expire_time", b"expire_time", "message_id", b"message_id", "notification", b"notification", "request_id", b"request_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "audience", b"audience", "complete_time", b"complete_time", "counts", b"counts", "expire_time", b"expire_time", "message_id", b"message_id", "notification", b"notification", "request_id", b"request_id", "schedule_time", b"schedule_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,7 +346,7 @@ class MessageCounts(_message.Message):
     device_count: _builtins.int
     """Devices that the audience resolved to, 0 or more. Always set; grows until `planned`."""
     planned: _builtins.bool
-    """Whether the whole audience has been resolved. Always set."""
+    """Whether no more is added: the whole audience has been resolved, or the message was cancelled before. Always set."""
     finished_count: _builtins.int
     """Devices with a final result, 0 to `device_count`. Always set."""
     retrying_count: _builtins.int
@@ -754,6 +762,7 @@ class SendOptions(_message.Message):
 
     TTL_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    SCHEDULE_TIME_FIELD_NUMBER: _builtins.int
     RESEND_FIELD_NUMBER: _builtins.int
     priority: Global___Priority.ValueType
     """How urgent it is, among the messages that the server works on and at the provider. Default NORMAL."""
@@ -761,22 +770,29 @@ class SendOptions(_message.Message):
     """What to do with a push that may or may not have left. Default IF_REPLACEABLE."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long it may wait for a device or a provider: 0 to 28 days, fractions of seconds allowed; 0 is now or never.
-        Unset: 24 hours.
+        """How long it may wait for a device or a provider, from `schedule_time` on if there is one: 0 to 28 days, fractions of
+        seconds allowed; 0 is now or never. What was not handed over in that time is OUTCOME_EXPIRED. Unset: 24 hours.
         """
+
+    @_builtins.property
+    def schedule_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to 90 days from now (inclusive); a time in the past is now."""
 
     def __init__(
         self,
         *,
         ttl: _duration_pb2.Duration | None = ...,
         priority: Global___Priority.ValueType = ...,
+        schedule_time: _timestamp_pb2.Timestamp | None = ...,
         resend: Global___ResendPolicy.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["schedule", b"schedule", "schedule_time", b"schedule_time", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "resend", b"resend", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["priority", b"priority", "resend", b"resend", "schedule", b"schedule", "schedule_time", b"schedule_time", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_schedule: _TypeAlias = _typing.Literal["schedule_time"]  # noqa: Y015
+    _WhichOneofArgType_schedule: _TypeAlias = _typing.Literal["schedule", b"schedule"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_schedule) -> _WhichOneofReturnType_schedule | None: ...
 
 Global___SendOptions: _TypeAlias = SendOptions  # noqa: Y015
 

@@ -75,8 +75,8 @@ class SendRequest(_message.Message):
     accept_only: _builtins.bool
     """Ends the stream with OK after `accepted`; not part of what `request_id` identifies. Default false."""
     validate_only: _builtins.bool
-    """Checks everything and resolves the audience, but stores and sends nothing; answered by `validated`. Together with
-    `accept_only` it is INVALID_ARGUMENT. Default false.
+    """Checks everything and resolves the audience as it is now, but stores and sends nothing; answered by `validated`.
+    Together with `accept_only` it is INVALID_ARGUMENT. Default false.
     """
     @_builtins.property
     def audience(self) -> _message_pb2.Audience:
@@ -377,7 +377,9 @@ class ListResultsResponse(_message.Message):
     RESULTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """`page_token` of the next page, opaque. Empty: the end for now; a message in state SENDING can have more later."""
+    """`page_token` of the next page, opaque. Empty: the end for now; a message in state SCHEDULED or SENDING can have more
+    later.
+    """
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[_message_pb2.Result]:
         """Up to `page_size`, and fewer, even none, without being the end. Empty when there are none."""
@@ -395,3 +397,51 @@ class ListResultsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListResultsResponse: _TypeAlias = ListResultsResponse  # noqa: Y015
+
+@_typing.final
+class CancelMessageRequest(_message.Message):
+    """Request of CancelMessage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    """Required. `[A-Za-z0-9_-]{1,64}`."""
+    def __init__(
+        self,
+        *,
+        message_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message_id", b"message_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelMessageRequest: _TypeAlias = CancelMessageRequest  # noqa: Y015
+
+@_typing.final
+class CancelMessageResponse(_message.Message):
+    """Response of CancelMessage. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def message(self) -> _message_pb2.PushMessage:
+        """The message as it is now, as in MESSAGE_VIEW_BASIC: CANCELLED or COMPLETED, or SENDING while results are still to
+        come. Always set.
+        """
+
+    def __init__(
+        self,
+        *,
+        message: _message_pb2.PushMessage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelMessageResponse: _TypeAlias = CancelMessageResponse  # noqa: Y015

@@ -75,6 +75,11 @@ class NotifierStub:
                 request_serializer=bellhop_dot_v1_dot_notifier__pb2.ListResultsRequest.SerializeToString,
                 response_deserializer=bellhop_dot_v1_dot_notifier__pb2.ListResultsResponse.FromString,
                 _registered_method=True)
+        self.CancelMessage = channel.unary_unary(
+                '/bellhop.v1.Notifier/CancelMessage',
+                request_serializer=bellhop_dot_v1_dot_notifier__pb2.CancelMessageRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_notifier__pb2.CancelMessageResponse.FromString,
+                _registered_method=True)
 
 
 class NotifierServicer:
@@ -101,7 +106,8 @@ class NotifierServicer:
 
         The first event is `accepted`: from then on the message is carried out even if the stream breaks or the caller
         hangs up. `results` and `progress` follow, `summary` is the last. A device that cannot be reached is a result,
-        never an error of this call, and neither is an audience without a device.
+        never an error of this call, and neither is an audience without a device. A message with a `schedule_time` is
+        accepted now and resolved and sent then; the stream waits with it, so most callers take `accept_only` for it.
 
         Credential: `app-secret`.
 
@@ -200,6 +206,28 @@ class NotifierServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelMessage(self, request, context):
+        """Takes back what has not been handed over to a provider. Nothing of the message is, once this has returned.
+
+        A message that waits for its `schedule_time` goes to nobody. Of one that is being sent, whoever has not been resolved
+        yet never is, and each device whose push has not been handed over gets OUTCOME_CANCELLED; what has been handed over
+        keeps its outcome, and what may have been is OUTCOME_UNKNOWN. The call waits for hand-overs that are under way, up
+        to 10 seconds, but not for the results: they follow on the streams, and after the last one the state is CANCELLED.
+        A message that had its last result before stays COMPLETED; that and a second call change nothing, and are OK.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NotifierServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -227,6 +255,11 @@ def add_NotifierServicer_to_server(servicer, server):
                     servicer.ListResults,
                     request_deserializer=bellhop_dot_v1_dot_notifier__pb2.ListResultsRequest.FromString,
                     response_serializer=bellhop_dot_v1_dot_notifier__pb2.ListResultsResponse.SerializeToString,
+            ),
+            'CancelMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelMessage,
+                    request_deserializer=bellhop_dot_v1_dot_notifier__pb2.CancelMessageRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_notifier__pb2.CancelMessageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -380,6 +413,33 @@ class Notifier:
             '/bellhop.v1.Notifier/ListResults',
             bellhop_dot_v1_dot_notifier__pb2.ListResultsRequest.SerializeToString,
             bellhop_dot_v1_dot_notifier__pb2.ListResultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.Notifier/CancelMessage',
+            bellhop_dot_v1_dot_notifier__pb2.CancelMessageRequest.SerializeToString,
+            bellhop_dot_v1_dot_notifier__pb2.CancelMessageResponse.FromString,
             options,
             channel_credentials,
             insecure,

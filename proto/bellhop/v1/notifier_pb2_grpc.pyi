@@ -54,7 +54,8 @@ class NotifierStub:
 
     The first event is `accepted`: from then on the message is carried out even if the stream breaks or the caller
     hangs up. `results` and `progress` follow, `summary` is the last. A device that cannot be reached is a result,
-    never an error of this call, and neither is an audience without a device.
+    never an error of this call, and neither is an audience without a device. A message with a `schedule_time` is
+    accepted now and resolved and sent then; the stream waits with it, so most callers take `accept_only` for it.
 
     Credential: `app-secret`.
 
@@ -133,6 +134,24 @@ class NotifierStub:
     - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
     """
+    CancelMessage: _grpc.UnaryUnaryMultiCallable[_notifier_pb2.CancelMessageRequest, _notifier_pb2.CancelMessageResponse]
+    """Takes back what has not been handed over to a provider. Nothing of the message is, once this has returned.
+
+    A message that waits for its `schedule_time` goes to nobody. Of one that is being sent, whoever has not been resolved
+    yet never is, and each device whose push has not been handed over gets OUTCOME_CANCELLED; what has been handed over
+    keeps its outcome, and what may have been is OUTCOME_UNKNOWN. The call waits for hand-overs that are under way, up
+    to 10 seconds, but not for the results: they follow on the streams, and after the last one the state is CANCELLED.
+    A message that had its last result before stays COMPLETED; that and a second call change nothing, and are OK.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
 
 @_typing.type_check_only
 class NotifierAsyncStub(NotifierStub):
@@ -160,7 +179,8 @@ class NotifierAsyncStub(NotifierStub):
 
     The first event is `accepted`: from then on the message is carried out even if the stream breaks or the caller
     hangs up. `results` and `progress` follow, `summary` is the last. A device that cannot be reached is a result,
-    never an error of this call, and neither is an audience without a device.
+    never an error of this call, and neither is an audience without a device. A message with a `schedule_time` is
+    accepted now and resolved and sent then; the stream waits with it, so most callers take `accept_only` for it.
 
     Credential: `app-secret`.
 
@@ -239,6 +259,24 @@ class NotifierAsyncStub(NotifierStub):
     - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
     """
+    CancelMessage: _aio.UnaryUnaryMultiCallable[_notifier_pb2.CancelMessageRequest, _notifier_pb2.CancelMessageResponse]  # type: ignore[assignment]
+    """Takes back what has not been handed over to a provider. Nothing of the message is, once this has returned.
+
+    A message that waits for its `schedule_time` goes to nobody. Of one that is being sent, whoever has not been resolved
+    yet never is, and each device whose push has not been handed over gets OUTCOME_CANCELLED; what has been handed over
+    keeps its outcome, and what may have been is OUTCOME_UNKNOWN. The call waits for hand-overs that are under way, up
+    to 10 seconds, but not for the results: they follow on the streams, and after the last one the state is CANCELLED.
+    A message that had its last result before stays COMPLETED; that and a second call change nothing, and are OK.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
 
 class NotifierServicer(metaclass=_abc_1.ABCMeta):
     """Sends notifications and tells what became of them.
@@ -269,7 +307,8 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
 
         The first event is `accepted`: from then on the message is carried out even if the stream breaks or the caller
         hangs up. `results` and `progress` follow, `summary` is the last. A device that cannot be reached is a result,
-        never an error of this call, and neither is an audience without a device.
+        never an error of this call, and neither is an audience without a device. A message with a `schedule_time` is
+        accepted now and resolved and sent then; the stream waits with it, so most callers take `accept_only` for it.
 
         Credential: `app-secret`.
 
@@ -370,6 +409,30 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
 
         - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
         - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelMessage(
+        self,
+        request: _notifier_pb2.CancelMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_notifier_pb2.CancelMessageResponse, _abc.Awaitable[_notifier_pb2.CancelMessageResponse]]:
+        """Takes back what has not been handed over to a provider. Nothing of the message is, once this has returned.
+
+        A message that waits for its `schedule_time` goes to nobody. Of one that is being sent, whoever has not been resolved
+        yet never is, and each device whose push has not been handed over gets OUTCOME_CANCELLED; what has been handed over
+        keeps its outcome, and what may have been is OUTCOME_UNKNOWN. The call waits for hand-overs that are under way, up
+        to 10 seconds, but not for the results: they follow on the streams, and after the last one the state is CANCELLED.
+        A message that had its last result before stays COMPLETED; that and a second call change nothing, and are OK.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
         """
 

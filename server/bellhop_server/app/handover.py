@@ -19,7 +19,7 @@ from bellhop_server.domain.delivery import HANDOVER, LEASE, Answer, Chunk, Readi
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.errors import BellhopError, Unavailable
 from bellhop_server.domain.message import Message, Outcome
-from bellhop_server.domain.retry import last_call, may_resend, now_or_never
+from bellhop_server.domain.retry import LAST_TRY, last_call, may_resend, now_or_never
 from bellhop_server.ports import Clock, Provider, Store
 
 JITTER = 0.2
@@ -105,7 +105,9 @@ class Handover:
         """Marks, then reads, and meanwhile starts the batch; then hands over. False: the batch is ours no longer."""
         batch = sheet.batch
         # Both clocks are read before the start is committed, so neither limit is later than the lease allows.
-        deadline, now = self._clock.monotonic() + HANDOVER, self._clock.now()
+        begin, now = self._clock.monotonic(), self._clock.now()
+        # After its last call nothing is handed over, whatever of it still waits for its turn then.
+        deadline = begin + min(HANDOVER, (last_call(sheet.message) - now) / SECOND)
         with self._fence.mark(batch.app_id, batch.message_ref, items) as mark:
             begun, reading = await asyncio.gather(
                 self._store.start(batch.batch_id, batch.lease, now, now + int(LEASE * SECOND)),
@@ -204,7 +206,10 @@ class Handover:
         for result in sheet.refusals:
             sheet.ledger.add(result)
         now, priority = self._clock.now(), sheet.batch.priority
-        again = [NewBatch(items, now + _jittered(delay), priority, retry=True) for delay, items in sheet.again.items()]
+        again = [
+            NewBatch(items, _due(sheet.message, now, delay), priority, retry=True)
+            for delay, items in sheet.again.items()
+        ]
         if await sheet.ledger.finish(again) and sheet.taken:
             try:
                 await self._store.mark_accepted(app_id, sheet.taken)
@@ -212,5 +217,8 @@ class Handover:
                 _log.warning("accepted targets could not be noted", extra={"app_id": app_id})
 
 
-def _jittered(delay: float) -> Micros:
-    return int(delay * (1 + JITTER * random.random()) * SECOND)  # noqa: S311 - no secret hangs on it
+def _due(message: Message, now: Micros, delay: float) -> Micros:
+    """After the delay and a bit, as long as that leaves time for the attempt."""
+    least = int(delay * SECOND)
+    bit = int(delay * JITTER * random.random() * SECOND)  # noqa: S311 - no secret hangs on it
+    return now + max(least, min(least + bit, last_call(message) - int(LAST_TRY * SECOND) - now))

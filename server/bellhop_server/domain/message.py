@@ -78,11 +78,16 @@ class Audience:
 
 @dataclass(frozen=True, slots=True)
 class SendOptions:
-    """How a message is handled. `ttl` in microseconds; 0 is now or never."""
+    """How a message is handled. `ttl` in microseconds; 0 is now or never. `schedule_time` None: now, as in the past."""
 
     ttl: Micros = DEFAULT_TTL
     priority: Priority = Priority.NORMAL
     resend: ResendPolicy = ResendPolicy.IF_REPLACEABLE
+    schedule_time: Micros | None = None
+
+    def fire_time(self, accept_time: Micros) -> Micros:
+        """When the audience is resolved and hand-over begins; what is left of `ttl` counts from then."""
+        return accept_time if self.schedule_time is None else max(accept_time, self.schedule_time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,8 @@ def message_key(message_id: str) -> str:
 class Message:
     """An accepted send as it is kept. `ref` is the store's own number for it, never shown.
 
-    `payload_erased`: `notification` and `audience` have been dropped by retention and are empty.
+    `options.schedule_time` is None where it was not later than `accept_time`. `payload_erased`: `notification` and
+    `audience` have been dropped by retention and are empty.
     """
 
     ref: int
@@ -127,6 +133,11 @@ class Message:
     notification: Notification
     options: SendOptions
     payload_erased: bool = False
+
+    @property
+    def fire_time(self) -> Micros:
+        """See `SendOptions.fire_time`."""
+        return self.options.fire_time(self.accept_time)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,4 +39,4 @@ def turn(message: Message, position: int) -> Micros:
     A message to one person goes before all but the beginning of a broadcast that was sent earlier, and of two
     broadcasts the one that has got less by now is next. Nothing waits for ever: time goes on, and turns do not.
     """
-    return message.accept_time + position * SECOND // PACE
+    return message.fire_time + position * SECOND // PACE

@@ -65,7 +65,7 @@ def time_to_live(message: Message) -> Micros:
 
 def expiry(message: Message) -> Micros:
     """When a provider shall stop trying."""
-    return message.accept_time + time_to_live(message)
+    return message.fire_time + time_to_live(message)
 
 
 def now_or_never(message: Message) -> bool:
@@ -75,7 +75,7 @@ def now_or_never(message: Message) -> bool:
 
 def last_call(message: Message) -> Micros:
     """Until when the message may be handed over at all."""
-    return message.accept_time + NOW if now_or_never(message) else expiry(message)
+    return message.fire_time + NOW if now_or_never(message) else expiry(message)
 
 
 def may_resend(message: Message, doubts: int) -> bool:
@@ -110,9 +110,9 @@ def decide(item: Item, answer: Answer, message: Message, now: Micros) -> Outcome
         if not may_resend(message, item.doubts):
             return Outcome.UNKNOWN
     elif verdict is not Verdict.NOT_SENT and now_or_never(message):
-        return Outcome.EXPIRED
+        return _unless_in_doubt(item, Outcome.EXPIRED)
     if item.attempts >= MAX_ATTEMPTS:
-        return Outcome.GAVE_UP
+        return _unless_in_doubt(item, Outcome.GAVE_UP)
     # In whole seconds what is asked for is the same for the answers of one moment, and they share a batch.
     asked = float(math.ceil(answer.retry_after or 0))
     left = (last_call(message) - now) / SECOND
@@ -123,7 +123,12 @@ def decide(item: Item, answer: Answer, message: Message, now: Micros) -> Outcome
     last = float(math.floor(left - LAST_TRY))
     if last >= max(LAST_TRY, asked):
         return last
-    return Outcome.UNKNOWN if verdict is Verdict.UNKNOWN else Outcome.EXPIRED
+    return _unless_in_doubt(item, Outcome.EXPIRED)
+
+
+def _unless_in_doubt(item: Item, outcome: Outcome) -> Outcome:
+    """An earlier hand-over may have arrived, and that a later one did not undoes nothing."""
+    return Outcome.UNKNOWN if item.doubts else outcome
 
 
 def _delay(verdict: Verdict, item: Item) -> float:

@@ -74,6 +74,7 @@ def _options_of(options: message_pb2.SendOptions) -> SendOptions:
         ttl=micros_of(options.ttl) if options.HasField("ttl") else DEFAULT_TTL,
         priority=_enum(Priority, options.priority) or Priority.NORMAL,
         resend=_enum(ResendPolicy, options.resend) or ResendPolicy.IF_REPLACEABLE,
+        schedule_time=micros_of(options.schedule_time) if options.HasField("schedule_time") else None,
     )
 
 
@@ -153,6 +154,7 @@ def push_message(value: Message, counts: MessageCounts, *, full: bool) -> messag
         request_id=value.request_id,
         state=message_pb2.MessageState.ValueType(value.state),
         accept_time=timestamp(value.accept_time),
+        schedule_time=timestamp(value.fire_time),
         expire_time=timestamp(value.expire_time),
         complete_time=optional_timestamp(value.complete_time),
         counts=message_counts(counts),

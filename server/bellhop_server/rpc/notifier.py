@@ -6,6 +6,7 @@ from typing import Any
 
 from bellhop.v1 import event_pb2, message_pb2, notifier_pb2_grpc
 from bellhop.v1 import notifier_pb2 as notes
+from bellhop_server.app.cancelling import Cancelling
 from bellhop_server.app.sending import Sending
 from bellhop_server.app.watching import Watching
 from bellhop_server.domain.device import Platform
@@ -29,10 +30,13 @@ _READ_AT_ONCE = 25
 
 
 class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
-    """Maps the Notifier service to `Sending` and `Watching`, and its lists to the store."""
+    """Maps the Notifier service to `Sending`, `Cancelling` and `Watching`, and its lists to the store."""
 
-    def __init__(self, sending: Sending, watching: Watching, store: MessageStore, metrics: Metrics) -> None:
+    def __init__(
+        self, sending: Sending, cancelling: Cancelling, watching: Watching, store: MessageStore, metrics: Metrics
+    ) -> None:
         self._sending = sending
+        self._cancelling = cancelling
         self._watching = watching
         self._store = store
         self._metrics = metrics
@@ -41,11 +45,11 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
     async def Send(self, request: notes.SendRequest, context: Any) -> AsyncGenerator[notes.SendResponse]:
         send = mapping_message.send_of(caller().app_id, request)
         if request.validate_only:
-            validate(request)
-            counts = mapping_message.message_counts(await self._sending.resolve(send))
+            resolved = await self._sending.resolve(send, lambda now: validate(request, now))
+            counts = mapping_message.message_counts(resolved)
             yield notes.SendResponse(event=event_pb2.SendEvent(validated=event_pb2.Validated(counts=counts)))
             return
-        accepted = await self._sending.accept(send, lambda: validate(request))
+        accepted = await self._sending.accept(send, lambda now: validate(request, now))
         if not accepted.replayed:
             self._metrics.messages.inc()
         result_filter = mapping_message.filter_of(request.result_filter)
@@ -122,6 +126,12 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
 
         page, token = await paging.fill(rows())
         return notes.ListResultsResponse(results=page, next_page_token=token)
+
+    async def CancelMessage(self, request: notes.CancelMessageRequest, context: Any) -> notes.CancelMessageResponse:
+        validate(request)
+        message = await self._cancelling.cancel(caller().app_id, request.message_id)
+        (shown,) = await self._shown([message], notes.MESSAGE_VIEW_BASIC)
+        return notes.CancelMessageResponse(message=shown)
 
     async def _shown(self, messages: list[Message], view: int) -> list[message_pb2.PushMessage]:
         counts = await self._store.counts([message.ref for message in messages]) if messages else {}

@@ -8,6 +8,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from bellhop_server.domain import Micros
 from bellhop_server.domain.errors import InvalidRequest, Violation
 
 APP_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -33,7 +34,8 @@ _MAX_SECONDS = 315_576_000_000  # What google.protobuf.Duration allows.
 class Findings:
     """Collects violations. A path is that of the field from the request, `audience.users.user_ids[3]`."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Micros = 0) -> None:
+        self._now = now
         self._violations: list[Violation] = []
 
     def raise_if_any(self) -> None:
@@ -110,8 +112,8 @@ class Findings:
             elif value in values[:index]:
                 self.add(f"{path}[{index}]", "is there twice")
 
-    def duration(self, path: str, value: Duration, longest: timedelta) -> None:
-        """A valid duration from 0 to `longest`."""
+    def duration(self, path: str, value: Duration, longest: timedelta, shortest: timedelta = timedelta()) -> None:
+        """A valid duration from `shortest` to `longest`."""
         same_sign = value.seconds * value.nanos >= 0
         if abs(value.seconds) > _MAX_SECONDS or abs(value.nanos) > 999_999_999 or not same_sign:
             self.add(path, "is not a valid Duration")
@@ -119,11 +121,21 @@ class Findings:
             self.add(path, "must not be negative")
         elif value.seconds + value.nanos / 1e9 > longest.total_seconds():
             self.add(path, f"must not be longer than {longest.days} days")
+        elif value.seconds + value.nanos / 1e9 < shortest.total_seconds():
+            self.add(path, f"must not be shorter than {shortest.seconds} seconds")
 
-    def timestamp(self, path: str, value: Timestamp) -> None:
-        """From year 1 to year 9999, as google.protobuf.Timestamp says."""
-        if not -62_135_596_800 <= value.seconds <= 253_402_300_799 or not 0 <= value.nanos <= 999_999_999:
+    def timestamp(self, path: str, value: Timestamp) -> bool:
+        """From year 1 to year 9999, as google.protobuf.Timestamp says. Returns whether it is so."""
+        valid = -62_135_596_800 <= value.seconds <= 253_402_300_799 and 0 <= value.nanos <= 999_999_999
+        if not valid:
             self.add(path, "is not a valid Timestamp")
+        return valid
+
+    def schedule(self, path: str, value: Timestamp, longest: timedelta) -> None:
+        """A valid time, at most `longest` from now."""
+        latest = self._now + longest // timedelta(microseconds=1)
+        if self.timestamp(path, value) and value.seconds * 1_000_000 + value.nanos // 1000 > latest:
+            self.add(path, f"must not be more than {longest.days} days ahead")
 
     def page_size(self, path: str, value: int) -> None:
         """0 for the default, or more."""

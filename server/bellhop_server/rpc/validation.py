@@ -14,6 +14,7 @@ from bellhop.v1 import applications_pb2 as apps
 from bellhop.v1 import device_pb2, event_pb2, message_pb2
 from bellhop.v1 import notifier_pb2 as notes
 from bellhop.v1 import push_registry_pb2 as reg
+from bellhop_server.domain import Micros
 from bellhop_server.rpc.rules import APP_ID, HEX, LOCALE, MESSAGE_ID, TIME_ZONE, TOPIC, Findings
 from bellhop_server.rpc.validation_message import validate_send
 
@@ -25,14 +26,17 @@ MAX_TOPICS = 400
 MAX_OVERLAP = timedelta(days=90)
 TOKEN_DIGITS = 512
 CURSOR_LENGTH = 128
+SESSION_LENGTH = 255
+SHORTEST_BINDING = timedelta(minutes=1)
+LONGEST_BINDING = timedelta(days=400)
 
 _CREDENTIAL_ID = re.compile(r"[a-z0-9-]{1,63}")
 _APPLE_ID = re.compile(r"[A-Z0-9]{10}")
 
 
-def validate(request: Message) -> None:
-    """Raises InvalidRequest with everything that is wrong with a request."""
-    found = Findings()
+def validate(request: Message, now: Micros = 0) -> None:
+    """Raises InvalidRequest with everything that is wrong with a request. `now`: for the schedule of a SendRequest."""
+    found = Findings(now)
     _RULES[type(request)](found, request)
     found.raise_if_any()
 
@@ -41,11 +45,24 @@ def _register_device(found: Findings, request: reg.RegisterDeviceRequest) -> Non
     found.text("device_id", request.device_id, 128, controls=False)
     found.user_id("user_id", request.user_id)
     _target_and_facts(found, request)
+    found.text("session_id", request.session_id, SESSION_LENGTH, controls=False)
+    if request.HasField("binding_ttl"):
+        found.duration("binding_ttl", request.binding_ttl, LONGEST_BINDING, SHORTEST_BINDING)
+    _binding_generation(found, request)
 
 
 def _register_anonymous_device(found: Findings, request: reg.RegisterAnonymousDeviceRequest) -> None:
     found.text("device_id", request.device_id, 128, controls=False)
     _target_and_facts(found, request)
+    _binding_generation(found, request)
+
+
+def _binding_generation(
+    found: Findings,
+    request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest | reg.UnregisterDeviceRequest,
+) -> None:
+    if request.HasField("binding_generation") and request.binding_generation < 1:
+        found.add("binding_generation", "must be 1 or more")
 
 
 def _target_and_facts(found: Findings, request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest) -> None:
@@ -90,12 +107,19 @@ def _update_device(found: Findings, request: reg.UpdateDeviceRequest) -> None:
                 found.add(f"remove_attributes[{index}]", "is in set_attributes too")
 
 
-def _one_device(found: Findings, request: reg.UnregisterDeviceRequest | reg.GetDeviceRequest) -> None:
+def _get_device(found: Findings, request: reg.GetDeviceRequest) -> None:
     found.device_id("device_id", request.device_id)
+
+
+def _unregister_device(found: Findings, request: reg.UnregisterDeviceRequest) -> None:
+    found.device_id("device_id", request.device_id)
+    found.optional_user_id("expected_user_id", request.expected_user_id)
+    _binding_generation(found, request)
 
 
 def _unregister_user(found: Findings, request: reg.UnregisterUserRequest) -> None:
     found.user_id("user_id", request.user_id)
+    found.text("session_id", request.session_id, SESSION_LENGTH, controls=False)
 
 
 def _list_devices(found: Findings, request: reg.ListDevicesRequest) -> None:
@@ -126,6 +150,10 @@ def _list_messages(found: Findings, request: notes.ListMessagesRequest) -> None:
     found.timestamp("accepted_from_time", request.accepted_from_time)
     found.timestamp("accepted_until_time", request.accepted_until_time)
     found.enum("view", request.view, notes.MessageView.DESCRIPTOR)
+
+
+def _cancel_message(found: Findings, request: notes.CancelMessageRequest) -> None:
+    found.message_id("message_id", request.message_id)
 
 
 def _list_results(found: Findings, request: notes.ListResultsRequest) -> None:
@@ -160,6 +188,8 @@ def _display_name(found: Findings, name: str) -> None:
 
 def _policy(found: Findings, policy: apps.ApplicationPolicy) -> None:
     found.enum("policy.anonymous_policy", policy.anonymous_policy, apps.AnonymousPolicy.DESCRIPTOR)
+    if policy.HasField("default_binding_ttl"):
+        found.duration("policy.default_binding_ttl", policy.default_binding_ttl, LONGEST_BINDING, SHORTEST_BINDING)
 
 
 def _one_application(found: Findings, request: apps.GetApplicationRequest | apps.DeleteApplicationRequest) -> None:
@@ -229,10 +259,10 @@ _RULES: dict[type[Message], Callable[[Findings, Any], None]] = {
     apps.DeleteCredentialRequest: _delete_credential,
     reg.RegisterDeviceRequest: _register_device,
     reg.RegisterAnonymousDeviceRequest: _register_anonymous_device,
-    reg.UnregisterDeviceRequest: _one_device,
+    reg.UnregisterDeviceRequest: _unregister_device,
     reg.UnregisterUserRequest: _unregister_user,
     reg.UpdateDeviceRequest: _update_device,
-    reg.GetDeviceRequest: _one_device,
+    reg.GetDeviceRequest: _get_device,
     reg.ListDevicesRequest: _list_devices,
     reg.CheckCredentialRequest: _nothing,
     notes.SendRequest: validate_send,
@@ -240,4 +270,5 @@ _RULES: dict[type[Message], Callable[[Findings, Any], None]] = {
     notes.GetMessageRequest: _get_message,
     notes.ListMessagesRequest: _list_messages,
     notes.ListResultsRequest: _list_results,
+    notes.CancelMessageRequest: _cancel_message,
 }

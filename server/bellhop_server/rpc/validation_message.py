@@ -13,6 +13,7 @@ from bellhop.v1 import notifier_pb2 as notes
 from bellhop_server.rpc.rules import MESSAGE_ID, VISIBLE_ASCII, Findings, entry, joined
 
 MAX_TTL = timedelta(days=28)
+MAX_AHEAD = timedelta(days=90)
 MAX_DATA = 100
 MAX_LOC_ARGS = 100
 NAME_LENGTH = 256
@@ -36,6 +37,8 @@ def validate_send(found: Findings, request: notes.SendRequest) -> None:
     options = request.options
     found.duration("options.ttl", options.ttl, MAX_TTL)
     found.enum("options.priority", options.priority, message_pb2.Priority.DESCRIPTOR)
+    if options.HasField("schedule_time"):
+        found.schedule("options.schedule_time", options.schedule_time, MAX_AHEAD)
     found.enum("options.resend", options.resend, message_pb2.ResendPolicy.DESCRIPTOR)
     found.enum("result_filter", request.result_filter, event_pb2.ResultFilter.DESCRIPTOR)
     if request.accept_only and request.validate_only:

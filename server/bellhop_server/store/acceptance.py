@@ -22,6 +22,7 @@ _MESSAGE_COLUMNS = (
     "resend",
     "accept_time",
     "expire_time",
+    "fire_time",
     "planned",
     "plan_after",
     "device_count",
@@ -50,11 +51,13 @@ class Acceptance(NamedTuple):
     resend: int
     accept_time: Micros
     expire_time: Micros
+    fire_time: Micros
     body: str
 
     @classmethod
     def of(cls, send: Send, fingerprint: str, message_id: str, now: Micros) -> "Acceptance":
         """Accepts `send` at `now` under the id that it is to have."""
+        fire_time = send.options.fire_time(now)
         return cls(
             app_id=send.app_id,
             keys=send.keys,
@@ -64,7 +67,8 @@ class Acceptance(NamedTuple):
             priority=int(send.options.priority),
             resend=int(send.options.resend),
             accept_time=now,
-            expire_time=now + send.options.ttl,
+            expire_time=fire_time + send.options.ttl,
+            fire_time=fire_time,
             body=encode(send.audience, send.notification),
         )
 
@@ -171,16 +175,18 @@ def _write(
 
 
 def _row(ref: int, acceptance: Acceptance) -> tuple[object, ...]:
+    scheduled = acceptance.fire_time > acceptance.accept_time
     return (
         acceptance.app_id,
         acceptance.message_id,
         ref,
         acceptance.request_id,
-        int(MessageState.SENDING),
+        int(MessageState.SCHEDULED if scheduled else MessageState.SENDING),
         acceptance.priority,
         acceptance.resend,
         acceptance.accept_time,
         acceptance.expire_time,
+        acceptance.fire_time,
         False,
         "",
         0,

@@ -1,10 +1,11 @@
 """Messages in SQL: accepted, looked up, listed, counted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, func, select, true, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, func, select, true, tuple_, union_all
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.device import Platform
@@ -59,18 +60,19 @@ class SqlMessages:
         accepting = await self._acceptances.submit(Acceptance.of(send, fingerprint, message_id, now))
         if accepting.replayed:
             return Accepted(await self._get(messages.c.ref == accepting.ref, accepting.message_id), replayed=True)
+        fire_time = send.options.fire_time(now)
         message = Message(
             ref=accepting.ref,
             app_id=send.app_id,
             message_id=message_id,
             request_id=send.request_id,
-            state=MessageState.SENDING,
+            state=MessageState.SCHEDULED if fire_time > now else MessageState.SENDING,
             accept_time=now,
-            expire_time=now + send.options.ttl,
+            expire_time=fire_time + send.options.ttl,
             complete_time=None,
             audience=send.audience,
             notification=send.notification,
-            options=send.options,
+            options=replace(send.options, schedule_time=fire_time if fire_time > now else None),
         )
         return Accepted(message, replayed=False)
 
@@ -107,9 +109,18 @@ class SqlMessages:
 
     async def unplanned(self, limit: int) -> list[Planning]:
         """See `ports.MessageStore`."""
+        # By priority one after the other, each along the index.
+        firsts = (
+            select(messages.c.ref)
+            .where(~messages.c.planned, messages.c.state == MessageState.SENDING, messages.c.priority == priority)
+            .order_by(messages.c.fire_time, messages.c.ref)
+            .limit(limit)
+            .subquery()
+            for priority in Priority
+        )
         page = (
-            _MESSAGE.where(~messages.c.planned, messages.c.state == MessageState.SENDING)
-            .order_by(messages.c.priority.desc(), messages.c.ref)
+            _MESSAGE.where(messages.c.ref.in_(union_all(*(select(first.c.ref) for first in firsts))))
+            .order_by(messages.c.priority.desc(), messages.c.fire_time, messages.c.ref)
             .limit(limit)
         )
         rows = await self._database.read(lambda connection: connection.execute(page).all())
@@ -154,9 +165,10 @@ def _message(row: Row[Any]) -> Message:
         audience=audience,
         notification=notification,
         options=SendOptions(
-            ttl=row.expire_time - row.accept_time,
+            ttl=row.expire_time - row.fire_time,
             priority=Priority(row.priority),
             resend=ResendPolicy(row.resend),
+            schedule_time=row.fire_time if row.fire_time > row.accept_time else None,
         ),
         payload_erased=erased,
     )

@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -58,7 +59,10 @@ _GROW = {
 UPDATE messages SET
   result_seq = result_seq + size,
   finished_count = finished_count + size,
-  state = CASE WHEN planned AND finished_count + size = device_count THEN {int(MessageState.COMPLETED)} ELSE state END,
+  state = CASE
+    WHEN NOT planned OR finished_count + size <> device_count THEN state
+    WHEN cancel_time IS NULL THEN {int(MessageState.COMPLETED)}
+    ELSE {int(MessageState.CANCELLED)} END,
   complete_time = CASE WHEN planned AND finished_count + size = device_count THEN :now ELSE complete_time END
 FROM ({growth}) AS growth WHERE ref = message_ref
 RETURNING ref, app_id, message_id, request_id, state, result_seq
@@ -82,7 +86,7 @@ _HELD = (
 )
 _DONE = delete(batches).where(batches.c.batch_id.in_(bindparam("ids", expanding=True)))
 _LOCKED = (
-    select(messages.c.ref)
+    select(messages.c.ref, messages.c.cancel_time)
     .where(messages.c.ref.in_(bindparam("refs", expanding=True)))
     .order_by(messages.c.ref)
     .with_for_update()
@@ -201,7 +205,10 @@ def _record(
     growth = Counter[int]()
     for report, new in zip(reports, fresh, strict=True):
         growth[report.message_ref] += len(new or ())
-    numbering = _grow(connection, {ref: size for ref, size in growth.items() if size}, now)
+    grown = {ref: size for ref, size in growth.items() if size}
+    again = {report.message_ref for report, _ in done if report.again}
+    cancelled = _lock(connection, again.union(grown)) if again or len(grown) > 1 else set()
+    numbering = _grow(connection, grown, now)
 
     recorded: list[Recorded] = []
     numbered: list[tuple[int, int, Result]] = []
@@ -220,7 +227,15 @@ def _record(
     if done:
         connection.execute(_DONE, {"ids": [report.batch_id for report, _ in done]})
         insert_batches(
-            connection, [(report.message_ref, app_id, batch) for report, app_id in done for batch in report.again]
+            connection,
+            [
+                # There is no use in waiting for an attempt that will not be made.
+                (report.message_ref, app_id, replace(batch, turn=0, retry=False))
+                if report.message_ref in cancelled
+                else (report.message_ref, app_id, batch)
+                for report, app_id in done
+                for batch in report.again
+            ],
         )
     return recorded
 
@@ -270,18 +285,22 @@ def _with_results(connection: Connection, device_ids: Mapping[int, Sequence[str]
     return found
 
 
+def _lock(connection: Connection, refs: Collection[int]) -> set[int]:
+    """Keeps these messages as they are until the commit, in order; returns which of them have been cancelled."""
+    rows = connection.execute(_LOCKED, {"refs": sorted(refs)})
+    return {ref for ref, cancel_time in rows if cancel_time is not None}
+
+
 def _grow(connection: Connection, growth: Mapping[int, int], now: Micros) -> dict[int, _Numbering]:
     """Hands out cursor numbers. The row stays locked until the commit, so their order is the order of the commits."""
     if not growth:
         return {}
-    if len(growth) > 1:
-        connection.execute(_LOCKED, {"refs": sorted(growth)})
     rows = connection.execute(
         _GROW[connection.dialect.name], {"growth": json.dumps(list(growth.items())), "now": now}
     ).all()
-    forget_requests_later(connection, [row for row in rows if row.state == MessageState.COMPLETED], now)
+    forget_requests_later(connection, [row for row in rows if row.state != MessageState.SENDING], now)
     return {
-        row.ref: _Numbering(row.result_seq - growth[row.ref] + 1, row.state == MessageState.COMPLETED) for row in rows
+        row.ref: _Numbering(row.result_seq - growth[row.ref] + 1, row.state != MessageState.SENDING) for row in rows
     }
 
 

@@ -7,6 +7,7 @@ from functools import partial
 from bellhop_server.store.applications import SqlApplications
 from bellhop_server.store.audience import SqlAudiences
 from bellhop_server.store.batches import SqlBatches
+from bellhop_server.store.cancellation import SqlCancellation
 from bellhop_server.store.credentials import SqlCredentials
 from bellhop_server.store.database import Database, open_database, sqlite_path
 from bellhop_server.store.messages import SqlMessages
@@ -15,6 +16,7 @@ from bellhop_server.store.presence import SqlPresence
 from bellhop_server.store.registry import SqlDevices
 from bellhop_server.store.results import SqlResults
 from bellhop_server.store.retention import SqlRetention
+from bellhop_server.store.schedule import SqlSchedule
 from bellhop_server.store.seal import MasterKey, verify_canary
 from bellhop_server.store.secrets import SqlSecrets
 
@@ -25,6 +27,8 @@ class SqlStore(
     SqlCredentials,
     SqlDevices,
     SqlMessages,
+    SqlSchedule,
+    SqlCancellation,
     SqlAudiences,
     SqlBatches,
     SqlPresence,
@@ -40,6 +44,8 @@ class SqlStore(
         SqlCredentials.__init__(self, database, key)
         SqlDevices.__init__(self, database)
         SqlMessages.__init__(self, database)
+        SqlSchedule.__init__(self, database)
+        SqlCancellation.__init__(self, database)
         SqlAudiences.__init__(self, database)
         SqlBatches.__init__(self, database)
         SqlPresence.__init__(self, database, self.unsealed)

@@ -219,9 +219,10 @@ messages = Table(
     sqlite_autoincrement=True,
 )
 
-# `fire_time`: when its planning begins, its `accept_time` unless it was scheduled.
+# What waits for its `fire_time` (its `accept_time` unless it was scheduled), and what is then to be planned.
 Index(
     "ix_messages_unplanned",
+    messages.c.state,
     messages.c.priority,
     messages.c.fire_time,
     messages.c.ref,

@@ -53,7 +53,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_messages_unplanned",
         "messages",
-        ["priority", "fire_time", "ref"],
+        ["state", "priority", "fire_time", "ref"],
         sqlite_where=sa.text("planned = 0"),
         postgresql_where=sa.text("NOT planned"),
     )
