@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from itertools import groupby
 
 from bellhop_server.app.handover import Handover
 from bellhop_server.domain import SECOND, Micros
@@ -79,11 +78,17 @@ class Deliverer:
         if not shares:
             return survey.next_due
         lease_until = now + int(LEASE * SECOND)
-        claimed = await self._store.claim(self._name, now, lease_until, shares, self._held)
-        for lane, batches in groupby(claimed, key=lambda batch: Lane(batch.app_id, batch.priority)):
-            found = list(batches)
-            self._lanes.take(lane, sum(len(batch.items) for batch in found), len(found))
-            for batch in found:
+        found: dict[Lane, list[ClaimedBatch]] = {share.lane: [] for share in shares}
+        try:
+            for batch in await self._store.claim(self._name, now, lease_until, shares, self._held):
+                found[Lane(batch.app_id, batch.priority)].append(batch)
+        finally:
+            for share in shares:
+                batches = found[share.lane]
+                if self._lanes.took(share, sum(len(batch.items) for batch in batches), len(batches)):
+                    self._listener.wake()
+        for lane, batches in found.items():
+            for batch in batches:
                 self._held.add(batch.batch_id)
                 task = asyncio.create_task(self._carry_out(lane, batch))
                 self._active.add(task)

@@ -60,7 +60,10 @@ class Lanes:
         self._last: Lane | None = None
 
     def allot(self, waiting: Collection[Lane]) -> list[Share]:
-        """One round over the lanes that have something due, going on behind the one that came last the time before."""
+        """One round over the lanes that have something due, going on behind the one that came last the time before.
+
+        What is allotted counts as in hand, until `took` tells what there was.
+        """
         self._deficits = {lane: self._deficits.get(lane, 0) for lane in waiting}
         self._batch_size = {lane: size for lane, size in self._batch_size.items() if lane in self._deficits}
         order = sorted(waiting)
@@ -82,27 +85,31 @@ class Lanes:
                 continue
             self._last = lane
             left -= devices
+            self._hold(lane, devices)
             shares.append(Share(lane, devices, self._batches(lane, devices)))
         return shares
 
-    def take(self, lane: Lane, devices: int, batches: int) -> None:
-        """So much of a share was found and is now in hand."""
-        self._in_hand[lane] = self._in_hand.get(lane, 0) + devices
-        self._total += devices
+    def took(self, share: Share, devices: int, batches: int) -> bool:
+        """So much of a share was there; whether the lane could do with more now."""
+        lane = share.lane
         self._deficits[lane] = self._deficits.get(lane, 0) - devices
-        self._batch_size[lane] = devices / batches
+        if batches:
+            self._batch_size[lane] = devices / batches
+        return self.give_back(lane, share.devices - devices)
 
     def give_back(self, lane: Lane, devices: int) -> bool:
         """So many devices are in hand no more; whether the lane could do with more now."""
-        if not devices:
-            return False
         before = self._room(lane)
-        self._in_hand[lane] -= devices
-        self._total -= devices
-        if not self._in_hand[lane]:
-            del self._in_hand[lane]
-        crowded = self._total + devices > self._worker_limit - REFILL
-        return crowded or before < REFILL <= self._room(lane)
+        self._hold(lane, -devices)
+        return before < REFILL <= self._room(lane) or self._total > self._worker_limit - REFILL
+
+    def _hold(self, lane: Lane, devices: int) -> None:
+        self._total += devices
+        in_hand = self._in_hand.get(lane, 0) + devices
+        if in_hand:
+            self._in_hand[lane] = in_hand
+        else:
+            self._in_hand.pop(lane, None)
 
     def _room(self, lane: Lane) -> int:
         return self._lane_limit - self._in_hand.get(lane, 0)
