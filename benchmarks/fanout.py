@@ -34,7 +34,6 @@ def fanout(stage: Stage, sizes: Sizes) -> list[str]:
         if isinstance(peer, Peer):
             candidates[peer.name] = partial(answer, peer.command(stage.port, stage.ca, stage.key, count))
         else:
-            print(peer, flush=True)
             skipped.append(peer)
     services: dict[str, Service] = {}
     with ExitStack() as stack:

@@ -1,6 +1,7 @@
 """Other senders, fetched by their own package managers as they are today, and run against the same sink."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -91,6 +92,6 @@ def _run(folder: Path, *command: str) -> str:
     except subprocess.TimeoutExpired:
         raise _NotToBeHadError(f"it took longer than {_TIMEOUT} s to fetch") from None
     if done.returncode:
-        said = " ".join(done.stderr.split())[-200:] or f"exit status {done.returncode}"
-        raise _NotToBeHadError(f"it could not be fetched ({said.rstrip('.')})")
+        said = " ".join(re.sub(r"https?://\S+", "…", done.stderr).split())[-160:] or f"exit status {done.returncode}"
+        raise _NotToBeHadError(f"it could not be fetched: {said.rstrip('.')}")
     return done.stdout.strip()

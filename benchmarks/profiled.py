@@ -139,7 +139,7 @@ if __name__ == "__main__":
     threading.setprofile(_name_new_thread)
     _name(LOOP)
     sampler = Sampler(Path(sys.argv[1]))
-    SqliteDatabase.read = sampler.time(SqliteDatabase.read)  # type: ignore[method-assign]
-    SqliteDatabase.write = sampler.time(SqliteDatabase.write)  # type: ignore[method-assign]
+    SqliteDatabase.read = sampler.time(SqliteDatabase.read)
+    SqliteDatabase.write = sampler.time(SqliteDatabase.write)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    main(["serve"])
+    sys.exit(main(["serve"]))
