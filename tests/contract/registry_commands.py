@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from bellhop_server.domain.application import Application, Policy, digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, DeviceState, Platform, Target
@@ -33,9 +34,13 @@ def register(
     app: str = "shop",
     fresh: str = "",
     now: int = 1_000,
+    **binding: Any,
 ) -> Register:
+    """`binding`: session_id, binding_ttl, binding_generation, received (default: `now`)."""
     where = None if at is None else target(at)
-    return Register(app, device, user, where, DeviceFacts(), proof, digest_of(fresh or f"fresh {device} {now}"), now)
+    secret = digest_of(fresh or f"fresh {device} {now}")
+    fields = {"received": now, **binding}
+    return Register(app, device, user, where, DeviceFacts(), proof, secret, now, **fields)
 
 
 def update(device: str, at: str | None = None, *, proof: Proof = AUTHORITY, now: int = 2_000) -> Update:
@@ -52,8 +57,8 @@ async def together(store: SqlDevices, commands: Sequence[RegistryCommand]) -> li
 
 
 async def listed(store: SqlDevices, app: str = "shop") -> list[Device]:
-    """All devices of an application, whatever their state."""
-    return await store.list_devices(DeviceQuery(app, states=tuple(DeviceState)), "", 10_000)
+    """All devices of an application as they are stored, whatever their state."""
+    return await store.list_devices(DeviceQuery(app, 0, states=tuple(DeviceState)), "", 10_000)
 
 
 async def live_secrets(store: SqlStore, *texts: str) -> dict[str, bool]:

@@ -12,13 +12,13 @@ from bellhop_server.domain.device import DeviceState, Platform, user_key
 from bellhop_server.domain.message import Audience, AudienceKind, Result
 from bellhop_server.store.database import Database
 from bellhop_server.store.sql_store import SqlStore
-from tests.contract.messaging import APP, Known, missing, put_devices
+from tests.contract.messaging import APP, NOW, Known, missing, put_devices
 
 
 async def pages(store: SqlStore, audience: Audience, limit: int) -> AsyncIterator[tuple[list[Item], list[Result]]]:
     after: str | None = ""
     while after is not None:
-        page = await store.read_audience(APP, audience, after, limit)
+        page = await store.read_audience(APP, audience, after, limit, NOW)
         yield page.items, page.missing
         after = page.after
 
@@ -56,7 +56,7 @@ async def test_everyone_is_every_active_device_in_code_point_order(store: SqlSto
 
 
 async def test_everyone_without_a_device_is_one_empty_page(store: SqlStore) -> None:
-    page = await store.read_audience(APP, Audience(AudienceKind.EVERYONE), "", 10)
+    page = await store.read_audience(APP, Audience(AudienceKind.EVERYONE), "", 10, NOW)
     assert (page.items, page.missing, page.after) == ([], [], None)
 
 
@@ -144,11 +144,11 @@ async def test_what_comes_between_two_pages_is_in_if_its_place_is_still_ahead(
     users = sorted((f"u{number}" for number in range(4)), key=user_key)
     await put_devices(database, [Known(f"d-{user}", user) for user in users])
     audience = Audience(AudienceKind.USERS, tuple(users))
-    first = await store.read_audience(APP, audience, "", 1)
+    first = await store.read_audience(APP, audience, "", 1, NOW)
     assert ids(first.items) == [f"d-{users[0]}"]
     assert first.after is not None
     await put_devices(database, [Known("behind", users[0]), Known("e-ahead", users[0]), Known("last", users[-1])])
-    second = await store.read_audience(APP, audience, first.after, 100)
+    second = await store.read_audience(APP, audience, first.after, 100, NOW)
     assert ids(second.items) == ["e-ahead", *(f"d-{user}" for user in users[1:]), "last"]
     assert second.missing == []
 
@@ -156,11 +156,11 @@ async def test_what_comes_between_two_pages_is_in_if_its_place_is_still_ahead(
 async def test_a_user_who_loses_the_rest_of_the_devices_is_not_missing(store: SqlStore, database: Database) -> None:
     await put_devices(database, [Known("a1", "ann"), Known("a2", "ann")])
     audience = Audience(AudienceKind.USERS, ("ann",))
-    first = await store.read_audience(APP, audience, "", 1)
+    first = await store.read_audience(APP, audience, "", 1, NOW)
     assert (ids(first.items), first.missing) == (["a1"], [])
     await database.write(lambda connection: connection.exec_driver_sql("DELETE FROM devices WHERE device_id = 'a2'"))
     assert first.after is not None
-    second = await store.read_audience(APP, audience, first.after, 1)
+    second = await store.read_audience(APP, audience, first.after, 1, NOW)
     assert (second.items, second.missing, second.after) == ([], [], None)
 
 

@@ -32,13 +32,15 @@ async def applications(store: SqlStore) -> None:
     await create_applications(store)
 
 
+AT = 1_234_567_890_123_456
+
 # What is kept
 
 
 async def test_a_device_comes_back_as_it_was_registered(store: SqlStore) -> None:
     where = Target(Platform.APNS, "ab" * 32, "dev.bellhop.shop", ApnsEnvironment.SANDBOX)
     facts = DeviceFacts("de-AT", "Europe/Vienna", "1.0 \u00df", {"tier": "g\u00f6ld \U0001f3c6", "a.b": ""})
-    command = Register("shop", "phone", "ann", where, facts, AUTHORITY, digest_of("fresh"), 1_234_567_890_123_456)
+    command = Register("shop", "phone", "ann", where, facts, AUTHORITY, digest_of("fresh"), AT, AT)
     answer = await store.execute(command)
     expected = Device(
         app_id="shop",
@@ -121,7 +123,7 @@ async def test_user_ids_of_every_kind_are_kept_apart(store: SqlStore) -> None:
     assert unicodedata.normalize("NFC", "e\u0301") == "\u00e9"
     await together(store, [register(f"d{number}", user, f"t{number}") for number, user in enumerate(USERS)])
     for number, user in enumerate(USERS):
-        [device] = await store.list_devices(DeviceQuery("shop", user_id=user), "", 10)
+        [device] = await store.list_devices(DeviceQuery("shop", 0, user_id=user), "", 10)
         assert (device.device_id, device.user_id) == (f"d{number}", user)
     for user in USERS:
         assert (await store.execute(UnregisterUser("shop", user, 2_000))).removed == 1
@@ -131,7 +133,7 @@ async def test_user_ids_of_every_kind_are_kept_apart(store: SqlStore) -> None:
 async def test_epochs_are_never_given_twice(store: SqlStore) -> None:
     await together(store, [register(f"d{number}", "ann", f"t{number}") for number in range(20)])
     await store.execute(UnregisterUser("shop", "ann", 2_000))
-    first = await store.execute(register("again", "ann", "t"))
+    first = await store.execute(register("again", "ann", "t", now=3_000))
     assert first.device is not None
     assert first.device.binding_epoch > 20
 

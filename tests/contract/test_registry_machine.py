@@ -113,7 +113,7 @@ class RegistryMachine(RuleBasedStateMachine):
     ) -> None:
         now = self._tick()
         shown = self._proof(device, at, *proof)
-        self._do(Register(self._app, device, user, at, facts, shown, digest_of(f"a fresh secret {now}"), now))
+        self._do(Register(self._app, device, user, at, facts, shown, digest_of(f"a fresh secret {now}"), now, now))
 
     @rule(device=DEVICES, user=USERS, at=TARGETS)
     def log_in(self, device: str, user: str, at: Target) -> None:
@@ -206,7 +206,7 @@ def _commands(draw: st.DrawFn) -> list[RegistryCommand]:
             draw(st.booleans()), None if text is None else digest_of(text), text is not None and len(text) >= 32
         )
         if kind is Register:
-            commands.append(Register("", device, user, at, draw(FACTS), proof, digest_of(fresh[place]), now))
+            commands.append(Register("", device, user, at, draw(FACTS), proof, digest_of(fresh[place]), now, now))
         elif kind is Update:
             commands.append(Update("", device, at, "en", None, None, {"a": "b"}, (), proof, now))
         elif kind is Unregister:

@@ -36,7 +36,7 @@ ORDERED = ["-", "A", "Z", "_", "a", "z", "\u00e4", "\uffee", "\U0001f600"]
 
 async def test_devices_are_listed_by_code_point(store: SqlStore) -> None:
     await together(store, [register(each, None, f"t{each}") for each in reversed(ORDERED)])
-    query = DeviceQuery("shop")
+    query = DeviceQuery("shop", 0)
     assert [device.device_id for device in await store.list_devices(query, "", 100)] == ORDERED
     for before, after in pairwise(ORDERED):
         assert [device.device_id for device in await store.list_devices(query, before, 1)] == [after]
@@ -44,19 +44,19 @@ async def test_devices_are_listed_by_code_point(store: SqlStore) -> None:
 
 
 FILTERS = [
-    (DeviceQuery("shop"), ["ann 1", "ann 2", "anonymous"]),
-    (DeviceQuery("shop", user_id="ann"), ["ann 1", "ann 2"]),
-    (DeviceQuery("shop", user_id="ANN"), []),
-    (DeviceQuery("shop", anonymous=True), ["anonymous"]),
-    (DeviceQuery("shop", anonymous=False), ["ann 1", "ann 2"]),
-    (DeviceQuery("shop", user_id="ann", anonymous=True), []),
-    (DeviceQuery("shop", states=(DeviceState.UNVERIFIED,)), ["stranger"]),
-    (DeviceQuery("shop", states=(DeviceState.UNVERIFIED, DeviceState.DEAD)), ["bob", "stranger"]),
-    (DeviceQuery("shop", states=()), ["ann 1", "ann 2", "anonymous", "bob", "stranger"]),
-    (DeviceQuery("shop", platforms=(Platform.APNS,)), ["ann 1", "ann 2", "anonymous"]),
-    (DeviceQuery("shop", platforms=(Platform.FCM, Platform.WEB_PUSH)), []),
-    (DeviceQuery("bank"), ["ann 1"]),
-    (DeviceQuery("nowhere"), []),
+    (DeviceQuery("shop", 0), ["ann 1", "ann 2", "anonymous"]),
+    (DeviceQuery("shop", 0, user_id="ann"), ["ann 1", "ann 2"]),
+    (DeviceQuery("shop", 0, user_id="ANN"), []),
+    (DeviceQuery("shop", 0, anonymous=True), ["anonymous"]),
+    (DeviceQuery("shop", 0, anonymous=False), ["ann 1", "ann 2"]),
+    (DeviceQuery("shop", 0, user_id="ann", anonymous=True), []),
+    (DeviceQuery("shop", 0, states=(DeviceState.UNVERIFIED,)), ["stranger"]),
+    (DeviceQuery("shop", 0, states=(DeviceState.UNVERIFIED, DeviceState.DEAD)), ["bob", "stranger"]),
+    (DeviceQuery("shop", 0, states=()), ["ann 1", "ann 2", "anonymous", "bob", "stranger"]),
+    (DeviceQuery("shop", 0, platforms=(Platform.APNS,)), ["ann 1", "ann 2", "anonymous"]),
+    (DeviceQuery("shop", 0, platforms=(Platform.FCM, Platform.WEB_PUSH)), []),
+    (DeviceQuery("bank", 0), ["ann 1"]),
+    (DeviceQuery("nowhere", 0), []),
 ]
 
 

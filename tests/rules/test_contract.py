@@ -34,7 +34,7 @@ TEXT = re.compile(
 )
 NUMBER = re.compile(r"\b[\d,]+ (to [`\d]|or more)")
 SEVERAL = re.compile(r"\b(to|at most) ([\d,]+\b|`page_size`)(?! (characters|bytes|digits))", re.IGNORECASE)
-DURATION = re.compile(r"\d to \d+ (seconds|minutes|hours|days)\b")
+DURATION = re.compile(r"\d( (second|minute|hour|day)s?)? to \d+ (seconds|minutes|hours|days)\b")
 TIME = re.compile(r"\((inclusive|exclusive)\)")
 OBJECT = re.compile(r"\bJSON object\b")
 

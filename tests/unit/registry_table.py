@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.application import AnonymousPolicy, digest_of
+from bellhop_server.domain.application import AnonymousPolicy, Policy, digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Platform, Target
 from bellhop_server.domain.picture import Picture
 from bellhop_server.domain.registration import (
+    Expire,
     Proof,
     Register,
     RegistryAnswer,
@@ -41,11 +42,15 @@ class Registry:
     """A picture that the test speaks to; each registration is offered a fresh secret of its own."""
 
     def __init__(
-        self, users: dict[str, int] | None = None, unverified: int = 0, policy: AnonymousPolicy = OPEN
+        self,
+        users: dict[str, int] | None = None,
+        unverified: int = 0,
+        policy: AnonymousPolicy = OPEN,
+        default_ttl: Micros | None = None,
     ) -> None:
         counts = dict.fromkeys([("app", user) for user in ("ann", "bob")], 0)
         counts.update({("app", user): count for user, count in (users or {}).items()})
-        self.picture = Picture([], {}, {"app": policy}, counts, lambda app_id: unverified)
+        self.picture = Picture([], {}, {"app": Policy(policy, default_ttl)}, counts, lambda app_id: unverified)
         self.now: Micros = 1_000
         self._epochs = itertools.count(1)
         self._fresh = itertools.count(1)
@@ -63,7 +68,9 @@ class Registry:
         authority: bool = True,
         secret: str | None = None,
         facts: DeviceFacts = FACTS,
+        **binding: Any,
     ) -> RegistryAnswer:
+        """`binding`: session_id, binding_ttl, binding_generation, received (default: now)."""
         self.now += 1
         self.fresh = f"bhd_fresh_secret_number_{next(self._fresh):010}"
         return self.do(
@@ -76,6 +83,7 @@ class Registry:
                 proof(authority, secret),
                 digest_of(self.fresh),
                 self.now,
+                **{"received": self.now, **binding},
             )
         )
 
@@ -100,13 +108,19 @@ class Registry:
             Update("app", device, target, **(fields | changes), proof=proof(authority, secret), now=self.now)
         )
 
-    def unregister(self, device: str, *, authority: bool = True, secret: str | None = None) -> int:
+    def unregister(
+        self, device: str, *, authority: bool = True, secret: str | None = None, **conditions: Any
+    ) -> int:
+        """`conditions`: expected_user_id, binding_generation."""
         self.now += 1
-        return self.do(Unregister("app", device, proof(authority, secret), self.now)).removed
+        return self.do(Unregister("app", device, proof(authority, secret), self.now, **conditions)).removed
 
-    def unregister_user(self, user: str) -> int:
+    def unregister_user(self, user: str, session: str = "") -> int:
         self.now += 1
-        return self.do(UnregisterUser("app", user, self.now)).removed
+        return self.do(UnregisterUser("app", user, self.now, session)).removed
+
+    def expire(self, *devices: str) -> RegistryAnswer:
+        return self.do(Expire("app", devices, self.now))
 
     def device(self, device: str) -> Device:
         found = self.picture.device(("app", device))

@@ -131,16 +131,24 @@ class ApplicationPolicy(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ANONYMOUS_POLICY_FIELD_NUMBER: _builtins.int
+    DEFAULT_BINDING_TTL_FIELD_NUMBER: _builtins.int
     anonymous_policy: Global___AnonymousPolicy.ValueType
     """Who may register a device without a user. Default OPEN."""
+    @_builtins.property
+    def default_binding_ttl(self) -> _duration_pb2.Duration:
+        """How long a binding lasts whose registration does not say so: 1 minute to 400 days. Unset: for ever. A change is for
+        registrations from then on.
+        """
+
     def __init__(
         self,
         *,
         anonymous_policy: Global___AnonymousPolicy.ValueType = ...,
+        default_binding_ttl: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["default_binding_ttl", b"default_binding_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_policy", b"anonymous_policy"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_policy", b"anonymous_policy", "default_binding_ttl", b"default_binding_ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -140,6 +140,8 @@ class Device(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     APP_VERSION_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    BINDING_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     REGISTER_TIME_FIELD_NUMBER: _builtins.int
     BIND_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
@@ -160,6 +162,10 @@ class Device(_message.Message):
     """IANA time zone name, for example `Europe/Vienna`. Empty when none was given."""
     app_version: _builtins.str
     """The app's own version text as it was given, up to 64 characters. Empty when none was given."""
+    session_id: _builtins.str
+    """The login that made the binding, as it was named: up to 255 characters. Empty when it had no name, and when the
+    device is anonymous.
+    """
     state: Global___DeviceState.ValueType
     """Whether sends reach it. Always set."""
     target_fingerprint: _builtins.str
@@ -177,12 +183,18 @@ class Device(_message.Message):
         """
 
     @_builtins.property
+    def binding_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the binding ends by itself; from then on the device is anonymous. Unset when it does not end, and when the
+        device is anonymous.
+        """
+
+    @_builtins.property
     def register_time(self) -> _timestamp_pb2.Timestamp:
         """When the installation was first registered. Always set; taking the device out and registering it anew begins anew."""
 
     @_builtins.property
     def bind_time(self) -> _timestamp_pb2.Timestamp:
-        """When the present binding began. Unset when the device is anonymous."""
+        """When the present binding, of this user and this session, began. Unset when the device is anonymous."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
@@ -202,6 +214,8 @@ class Device(_message.Message):
         time_zone: _builtins.str = ...,
         app_version: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        session_id: _builtins.str = ...,
+        binding_expire_time: _timestamp_pb2.Timestamp | None = ...,
         register_time: _timestamp_pb2.Timestamp | None = ...,
         bind_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
@@ -211,9 +225,9 @@ class Device(_message.Message):
         apns_topic: _builtins.str = ...,
         apns_environment: Global___ApnsEnvironment.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "register_time", b"register_time", "target_time", b"target_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bind_time", b"bind_time", "binding_expire_time", b"binding_expire_time", "register_time", b"register_time", "target_time", b"target_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apns_environment", b"apns_environment", "apns_topic", b"apns_topic", "app_version", b"app_version", "attributes", b"attributes", "bind_time", b"bind_time", "device_id", b"device_id", "locale", b"locale", "platform", b"platform", "register_time", b"register_time", "state", b"state", "target_fingerprint", b"target_fingerprint", "target_time", b"target_time", "time_zone", b"time_zone", "update_time", b"update_time", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apns_environment", b"apns_environment", "apns_topic", b"apns_topic", "app_version", b"app_version", "attributes", b"attributes", "bind_time", b"bind_time", "binding_expire_time", b"binding_expire_time", "device_id", b"device_id", "locale", b"locale", "platform", b"platform", "register_time", b"register_time", "session_id", b"session_id", "state", b"state", "target_fingerprint", b"target_fingerprint", "target_time", b"target_time", "time_zone", b"time_zone", "update_time", b"update_time", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

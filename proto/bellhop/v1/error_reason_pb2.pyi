@@ -188,7 +188,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_INTERNAL_ERROR", "domain": "bellhop", "metadata": {"incident_id": "7f3a"}}
     """
     ERROR_REASON_STALE_BINDING: _ErrorReason.ValueType  # 31
-    """ABORTED. A later login or logout of this device is already known. Do not repeat. Not sent yet.
+    """ABORTED. A later login or logout is already known, so nothing was changed. Do not repeat: what the person did last
+    is done. `binding_generation` is the highest that the device has shown; a client that has lost count goes on from
+    there. It is absent when all logins of the user, or of the session, were ended after the call had come in.
 
         {"reason": "ERROR_REASON_STALE_BINDING", "domain": "bellhop", "metadata": {"device_id": "d1", "binding_generation": "8"}}
     """
@@ -367,7 +369,9 @@ ERROR_REASON_INTERNAL_ERROR: ErrorReason.ValueType  # 30
     {"reason": "ERROR_REASON_INTERNAL_ERROR", "domain": "bellhop", "metadata": {"incident_id": "7f3a"}}
 """
 ERROR_REASON_STALE_BINDING: ErrorReason.ValueType  # 31
-"""ABORTED. A later login or logout of this device is already known. Do not repeat. Not sent yet.
+"""ABORTED. A later login or logout is already known, so nothing was changed. Do not repeat: what the person did last
+is done. `binding_generation` is the highest that the device has shown; a client that has lost count goes on from
+there. It is absent when all logins of the user, or of the session, were ended after the call had come in.
 
     {"reason": "ERROR_REASON_STALE_BINDING", "domain": "bellhop", "metadata": {"device_id": "d1", "binding_generation": "8"}}
 """

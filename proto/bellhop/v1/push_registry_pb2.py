@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from bellhop.v1 import device_pb2 as bellhop_dot_v1_dot_device__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62\x65llhop/v1/push_registry.proto\x12\nbellhop.v1\x1a\x17\x62\x65llhop/v1/device.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9f\x02\n\x15RegisterDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12&\n\x04\x61pns\x18\x03 \x01(\x0b\x32\x16.bellhop.v1.ApnsTargetH\x00\x12\x0e\n\x06locale\x18\x08 \x01(\t\x12\x11\n\ttime_zone\x18\t \x01(\t\x12\x13\n\x0b\x61pp_version\x18\n \x01(\t\x12\x45\n\nattributes\x18\x0b \x03(\x0b\x32\x31.bellhop.v1.RegisterDeviceRequest.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06target\"d\n\x16RegisterDeviceResponse\x12\"\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x12.bellhop.v1.Device\x12\x15\n\rdevice_secret\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\"\xa0\x02\n\x1eRegisterAnonymousDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12&\n\x04\x61pns\x18\x03 \x01(\x0b\x32\x16.bellhop.v1.ApnsTargetH\x00\x12\x0e\n\x06locale\x18\x08 \x01(\t\x12\x11\n\ttime_zone\x18\t \x01(\t\x12\x13\n\x0b\x61pp_version\x18\n \x01(\t\x12N\n\nattributes\x18\x0b \x03(\x0b\x32:.bellhop.v1.RegisterAnonymousDeviceRequest.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06target\"m\n\x1fRegisterAnonymousDeviceResponse\x12\"\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x12.bellhop.v1.Device\x12\x15\n\rdevice_secret\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\",\n\x17UnregisterDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"+\n\x18UnregisterDeviceResponse\x12\x0f\n\x07\x65xisted\x18\x01 \x01(\x08\"(\n\x15UnregisterUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\".\n\x16UnregisterUserResponse\x12\x14\n\x0c\x64\x65vice_count\x18\x01 \x01(\x05\"\xe7\x02\n\x13UpdateDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12&\n\x04\x61pns\x18\x03 \x01(\x0b\x32\x16.bellhop.v1.ApnsTargetH\x00\x12\x13\n\x06locale\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\x16\n\ttime_zone\x18\t \x01(\tH\x02\x88\x01\x01\x12\x18\n\x0b\x61pp_version\x18\n \x01(\tH\x03\x88\x01\x01\x12J\n\x0eset_attributes\x18\x0b \x03(\x0b\x32\x32.bellhop.v1.UpdateDeviceRequest.SetAttributesEntry\x12\x19\n\x11remove_attributes\x18\x0c \x03(\t\x1a\x34\n\x12SetAttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06targetB\t\n\x07_localeB\x0c\n\n_time_zoneB\x0e\n\x0c_app_version\":\n\x14UpdateDeviceResponse\x12\"\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x12.bellhop.v1.Device\"%\n\x10GetDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"7\n\x11GetDeviceResponse\x12\"\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x12.bellhop.v1.Device\"\xdf\x01\n\x12ListDevicesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\'\n\tplatforms\x18\x04 \x03(\x0e\x32\x14.bellhop.v1.Platform\x12\x16\n\tanonymous\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\'\n\x06states\x18\x07 \x03(\x0e\x32\x17.bellhop.v1.DeviceState\x12\x19\n\x11return_total_size\x18\x08 \x01(\x08\x42\x0c\n\n_anonymous\"{\n\x13ListDevicesResponse\x12#\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x12.bellhop.v1.Device\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x17\n\ntotal_size\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_total_size\"\x18\n\x16\x43heckCredentialRequest\"\x85\x01\n\x17\x43heckCredentialResponse\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\t\x12)\n\x05kinds\x18\x02 \x03(\x0e\x32\x1a.bellhop.v1.CredentialKind\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xb7\x01\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12!\n\x1d\x43REDENTIAL_KIND_CLIENT_SECRET\x10\x01\x12\x1e\n\x1a\x43REDENTIAL_KIND_APP_SECRET\x10\x02\x12!\n\x1d\x43REDENTIAL_KIND_DEVICE_SECRET\x10\x03\x12\x1e\n\x1a\x43REDENTIAL_KIND_BIND_GRANT\x10\x04\x32\x84\x06\n\x0cPushRegistry\x12\\\n\x0eRegisterDevice\x12!.bellhop.v1.RegisterDeviceRequest\x1a\".bellhop.v1.RegisterDeviceResponse\"\x03\x90\x02\x02\x12w\n\x17RegisterAnonymousDevice\x12*.bellhop.v1.RegisterAnonymousDeviceRequest\x1a+.bellhop.v1.RegisterAnonymousDeviceResponse\"\x03\x90\x02\x02\x12\x62\n\x10UnregisterDevice\x12#.bellhop.v1.UnregisterDeviceRequest\x1a$.bellhop.v1.UnregisterDeviceResponse\"\x03\x90\x02\x02\x12\\\n\x0eUnregisterUser\x12!.bellhop.v1.UnregisterUserRequest\x1a\".bellhop.v1.UnregisterUserResponse\"\x03\x90\x02\x02\x12V\n\x0cUpdateDevice\x12\x1f.bellhop.v1.UpdateDeviceRequest\x1a .bellhop.v1.UpdateDeviceResponse\"\x03\x90\x02\x02\x12M\n\tGetDevice\x12\x1c.bellhop.v1.GetDeviceRequest\x1a\x1d.bellhop.v1.GetDeviceResponse\"\x03\x90\x02\x01\x12S\n\x0bListDevices\x12\x1e.bellhop.v1.ListDevicesRequest\x1a\x1f.bellhop.v1.ListDevicesResponse\"\x03\x90\x02\x01\x12_\n\x0f\x43heckCredential\x12\".bellhop.v1.CheckCredentialRequest\x1a#.bellhop.v1.CheckCredentialResponse\"\x03\x90\x02\x01\x42S\n\x0e\x64\x65v.bellhop.v1P\x01Z?github.com/bellhop-push/bellhop/clients/go/bellhop/v1;bellhopv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62\x65llhop/v1/push_registry.proto\x12\nbellhop.v1\x1a\x17\x62\x65llhop/v1/device.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xab\x03\n\x15RegisterDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12&\n\x04\x61pns\x18\x03 \x01(\x0b\x32\x16.bellhop.v1.ApnsTargetH\x00\x12\x0e\n\x06locale\x18\x08 \x01(\t\x12\x11\n\ttime_zone\x18\t \x01(\t\x12\x13\n\x0b\x61pp_version\x18\n \x01(\t\x12\x45\n\nattributes\x18\x0b \x03(\x0b\x32\x31.bellhop.v1.RegisterDeviceRequest.AttributesEntry\x12\x12\n\nsession_id\x18\x0c \x01(\t\x12\x30\n\x0b\x62inding_ttl\x18\r \x01(\x0b\x32\x19.google.protobuf.DurationH\x01\x12\x1f\n\x12\x62inding_generation\x18\x0f \x01(\x03H\x02\x88\x01\x01\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06targetB\x0c\n\nexpirationB\x15\n\x13_binding_generation\"d\n\x16RegisterDeviceResponse\x12\"\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x12.bellhop.v1.Device\x12\x15\n\rdevice_secret\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\"\xd8\x02\n\x1eRegisterAnonymousDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12&\n\x04\x61pns\x18\x03 \x01(\x0b\x32\x16.bellhop.v1.ApnsTargetH\x00\x12\x0e\n\x06locale\x18\x08 \x01(\t\x12\x11\n\ttime_zone\x18\t \x01(\t\x12\x13\n\x0b\x61pp_version\x18\n \x01(\t\x12N\n\nattributes\x18\x0b \x03(\x0b\x32:.bellhop.v1.RegisterAnonymousDeviceRequest.AttributesEntry\x12\x1f\n\x12\x62inding_generation\x18\x0f \x01(\x03H\x01\x88\x01\x01\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06targetB\x15\n\x13_binding_generation\"m\n\x1fRegisterAnonymousDeviceResponse\x12\"\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x12.bellhop.v1.Device\x12\x15\n\rdevice_secret\x18\x02 \x01(\t\x12\x0f\n\x07\x63reated\x18\x04 \x01(\x08\"~\n\x17UnregisterDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x18\n\x10\x65xpected_user_id\x18\x02 \x01(\t\x12\x1f\n\x12\x62inding_generation\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x15\n\x13_binding_generation\"+\n\x18UnregisterDeviceResponse\x12\x0f\n\x07\x65xisted\x18\x01 \x01(\x08\"<\n\x15UnregisterUserRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\".\n\x16UnregisterUserResponse\x12\x14\n\x0c\x64\x65vice_count\x18\x01 \x01(\x05\"\xe7\x02\n\x13UpdateDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12&\n\x04\x61pns\x18\x03 \x01(\x0b\x32\x16.bellhop.v1.ApnsTargetH\x00\x12\x13\n\x06locale\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\x16\n\ttime_zone\x18\t \x01(\tH\x02\x88\x01\x01\x12\x18\n\x0b\x61pp_version\x18\n \x01(\tH\x03\x88\x01\x01\x12J\n\x0eset_attributes\x18\x0b \x03(\x0b\x32\x32.bellhop.v1.UpdateDeviceRequest.SetAttributesEntry\x12\x19\n\x11remove_attributes\x18\x0c \x03(\t\x1a\x34\n\x12SetAttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06targetB\t\n\x07_localeB\x0c\n\n_time_zoneB\x0e\n\x0c_app_version\":\n\x14UpdateDeviceResponse\x12\"\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x12.bellhop.v1.Device\"%\n\x10GetDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"7\n\x11GetDeviceResponse\x12\"\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x12.bellhop.v1.Device\"\xdf\x01\n\x12ListDevicesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\'\n\tplatforms\x18\x04 \x03(\x0e\x32\x14.bellhop.v1.Platform\x12\x16\n\tanonymous\x18\x06 \x01(\x08H\x00\x88\x01\x01\x12\'\n\x06states\x18\x07 \x03(\x0e\x32\x17.bellhop.v1.DeviceState\x12\x19\n\x11return_total_size\x18\x08 \x01(\x08\x42\x0c\n\n_anonymous\"{\n\x13ListDevicesResponse\x12#\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x12.bellhop.v1.Device\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x17\n\ntotal_size\x18\x03 \x01(\x05H\x00\x88\x01\x01\x42\r\n\x0b_total_size\"\x18\n\x16\x43heckCredentialRequest\"\x85\x01\n\x17\x43heckCredentialResponse\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\t\x12)\n\x05kinds\x18\x02 \x03(\x0e\x32\x1a.bellhop.v1.CredentialKind\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xb7\x01\n\x0e\x43redentialKind\x12\x1f\n\x1b\x43REDENTIAL_KIND_UNSPECIFIED\x10\x00\x12!\n\x1d\x43REDENTIAL_KIND_CLIENT_SECRET\x10\x01\x12\x1e\n\x1a\x43REDENTIAL_KIND_APP_SECRET\x10\x02\x12!\n\x1d\x43REDENTIAL_KIND_DEVICE_SECRET\x10\x03\x12\x1e\n\x1a\x43REDENTIAL_KIND_BIND_GRANT\x10\x04\x32\x84\x06\n\x0cPushRegistry\x12\\\n\x0eRegisterDevice\x12!.bellhop.v1.RegisterDeviceRequest\x1a\".bellhop.v1.RegisterDeviceResponse\"\x03\x90\x02\x02\x12w\n\x17RegisterAnonymousDevice\x12*.bellhop.v1.RegisterAnonymousDeviceRequest\x1a+.bellhop.v1.RegisterAnonymousDeviceResponse\"\x03\x90\x02\x02\x12\x62\n\x10UnregisterDevice\x12#.bellhop.v1.UnregisterDeviceRequest\x1a$.bellhop.v1.UnregisterDeviceResponse\"\x03\x90\x02\x02\x12\\\n\x0eUnregisterUser\x12!.bellhop.v1.UnregisterUserRequest\x1a\".bellhop.v1.UnregisterUserResponse\"\x03\x90\x02\x02\x12V\n\x0cUpdateDevice\x12\x1f.bellhop.v1.UpdateDeviceRequest\x1a .bellhop.v1.UpdateDeviceResponse\"\x03\x90\x02\x02\x12M\n\tGetDevice\x12\x1c.bellhop.v1.GetDeviceRequest\x1a\x1d.bellhop.v1.GetDeviceResponse\"\x03\x90\x02\x01\x12S\n\x0bListDevices\x12\x1e.bellhop.v1.ListDevicesRequest\x1a\x1f.bellhop.v1.ListDevicesResponse\"\x03\x90\x02\x01\x12_\n\x0f\x43heckCredential\x12\".bellhop.v1.CheckCredentialRequest\x1a#.bellhop.v1.CheckCredentialResponse\"\x03\x90\x02\x01\x42S\n\x0e\x64\x65v.bellhop.v1P\x01Z?github.com/bellhop-push/bellhop/clients/go/bellhop/v1;bellhopv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -56,46 +57,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUSHREGISTRY'].methods_by_name['ListDevices']._serialized_options = b'\220\002\001'
   _globals['_PUSHREGISTRY'].methods_by_name['CheckCredential']._loaded_options = None
   _globals['_PUSHREGISTRY'].methods_by_name['CheckCredential']._serialized_options = b'\220\002\001'
-  _globals['_CREDENTIALKIND']._serialized_start=2111
-  _globals['_CREDENTIALKIND']._serialized_end=2294
-  _globals['_REGISTERDEVICEREQUEST']._serialized_start=105
-  _globals['_REGISTERDEVICEREQUEST']._serialized_end=392
-  _globals['_REGISTERDEVICEREQUEST_ATTRIBUTESENTRY']._serialized_start=333
-  _globals['_REGISTERDEVICEREQUEST_ATTRIBUTESENTRY']._serialized_end=382
-  _globals['_REGISTERDEVICERESPONSE']._serialized_start=394
-  _globals['_REGISTERDEVICERESPONSE']._serialized_end=494
-  _globals['_REGISTERANONYMOUSDEVICEREQUEST']._serialized_start=497
-  _globals['_REGISTERANONYMOUSDEVICEREQUEST']._serialized_end=785
-  _globals['_REGISTERANONYMOUSDEVICEREQUEST_ATTRIBUTESENTRY']._serialized_start=333
-  _globals['_REGISTERANONYMOUSDEVICEREQUEST_ATTRIBUTESENTRY']._serialized_end=382
-  _globals['_REGISTERANONYMOUSDEVICERESPONSE']._serialized_start=787
-  _globals['_REGISTERANONYMOUSDEVICERESPONSE']._serialized_end=896
-  _globals['_UNREGISTERDEVICEREQUEST']._serialized_start=898
-  _globals['_UNREGISTERDEVICEREQUEST']._serialized_end=942
-  _globals['_UNREGISTERDEVICERESPONSE']._serialized_start=944
-  _globals['_UNREGISTERDEVICERESPONSE']._serialized_end=987
-  _globals['_UNREGISTERUSERREQUEST']._serialized_start=989
-  _globals['_UNREGISTERUSERREQUEST']._serialized_end=1029
-  _globals['_UNREGISTERUSERRESPONSE']._serialized_start=1031
-  _globals['_UNREGISTERUSERRESPONSE']._serialized_end=1077
-  _globals['_UPDATEDEVICEREQUEST']._serialized_start=1080
-  _globals['_UPDATEDEVICEREQUEST']._serialized_end=1439
-  _globals['_UPDATEDEVICEREQUEST_SETATTRIBUTESENTRY']._serialized_start=1336
-  _globals['_UPDATEDEVICEREQUEST_SETATTRIBUTESENTRY']._serialized_end=1388
-  _globals['_UPDATEDEVICERESPONSE']._serialized_start=1441
-  _globals['_UPDATEDEVICERESPONSE']._serialized_end=1499
-  _globals['_GETDEVICEREQUEST']._serialized_start=1501
-  _globals['_GETDEVICEREQUEST']._serialized_end=1538
-  _globals['_GETDEVICERESPONSE']._serialized_start=1540
-  _globals['_GETDEVICERESPONSE']._serialized_end=1595
-  _globals['_LISTDEVICESREQUEST']._serialized_start=1598
-  _globals['_LISTDEVICESREQUEST']._serialized_end=1821
-  _globals['_LISTDEVICESRESPONSE']._serialized_start=1823
-  _globals['_LISTDEVICESRESPONSE']._serialized_end=1946
-  _globals['_CHECKCREDENTIALREQUEST']._serialized_start=1948
-  _globals['_CHECKCREDENTIALREQUEST']._serialized_end=1972
-  _globals['_CHECKCREDENTIALRESPONSE']._serialized_start=1975
-  _globals['_CHECKCREDENTIALRESPONSE']._serialized_end=2108
-  _globals['_PUSHREGISTRY']._serialized_start=2297
-  _globals['_PUSHREGISTRY']._serialized_end=3069
+  _globals['_CREDENTIALKIND']._serialized_start=2441
+  _globals['_CREDENTIALKIND']._serialized_end=2624
+  _globals['_REGISTERDEVICEREQUEST']._serialized_start=137
+  _globals['_REGISTERDEVICEREQUEST']._serialized_end=564
+  _globals['_REGISTERDEVICEREQUEST_ATTRIBUTESENTRY']._serialized_start=468
+  _globals['_REGISTERDEVICEREQUEST_ATTRIBUTESENTRY']._serialized_end=517
+  _globals['_REGISTERDEVICERESPONSE']._serialized_start=566
+  _globals['_REGISTERDEVICERESPONSE']._serialized_end=666
+  _globals['_REGISTERANONYMOUSDEVICEREQUEST']._serialized_start=669
+  _globals['_REGISTERANONYMOUSDEVICEREQUEST']._serialized_end=1013
+  _globals['_REGISTERANONYMOUSDEVICEREQUEST_ATTRIBUTESENTRY']._serialized_start=468
+  _globals['_REGISTERANONYMOUSDEVICEREQUEST_ATTRIBUTESENTRY']._serialized_end=517
+  _globals['_REGISTERANONYMOUSDEVICERESPONSE']._serialized_start=1015
+  _globals['_REGISTERANONYMOUSDEVICERESPONSE']._serialized_end=1124
+  _globals['_UNREGISTERDEVICEREQUEST']._serialized_start=1126
+  _globals['_UNREGISTERDEVICEREQUEST']._serialized_end=1252
+  _globals['_UNREGISTERDEVICERESPONSE']._serialized_start=1254
+  _globals['_UNREGISTERDEVICERESPONSE']._serialized_end=1297
+  _globals['_UNREGISTERUSERREQUEST']._serialized_start=1299
+  _globals['_UNREGISTERUSERREQUEST']._serialized_end=1359
+  _globals['_UNREGISTERUSERRESPONSE']._serialized_start=1361
+  _globals['_UNREGISTERUSERRESPONSE']._serialized_end=1407
+  _globals['_UPDATEDEVICEREQUEST']._serialized_start=1410
+  _globals['_UPDATEDEVICEREQUEST']._serialized_end=1769
+  _globals['_UPDATEDEVICEREQUEST_SETATTRIBUTESENTRY']._serialized_start=1666
+  _globals['_UPDATEDEVICEREQUEST_SETATTRIBUTESENTRY']._serialized_end=1718
+  _globals['_UPDATEDEVICERESPONSE']._serialized_start=1771
+  _globals['_UPDATEDEVICERESPONSE']._serialized_end=1829
+  _globals['_GETDEVICEREQUEST']._serialized_start=1831
+  _globals['_GETDEVICEREQUEST']._serialized_end=1868
+  _globals['_GETDEVICERESPONSE']._serialized_start=1870
+  _globals['_GETDEVICERESPONSE']._serialized_end=1925
+  _globals['_LISTDEVICESREQUEST']._serialized_start=1928
+  _globals['_LISTDEVICESREQUEST']._serialized_end=2151
+  _globals['_LISTDEVICESRESPONSE']._serialized_start=2153
+  _globals['_LISTDEVICESRESPONSE']._serialized_end=2276
+  _globals['_CHECKCREDENTIALREQUEST']._serialized_start=2278
+  _globals['_CHECKCREDENTIALREQUEST']._serialized_end=2302
+  _globals['_CHECKCREDENTIALRESPONSE']._serialized_start=2305
+  _globals['_CHECKCREDENTIALRESPONSE']._serialized_end=2438
+  _globals['_PUSHREGISTRY']._serialized_start=2627
+  _globals['_PUSHREGISTRY']._serialized_end=3399
 # @@protoc_insertion_point(module_scope)

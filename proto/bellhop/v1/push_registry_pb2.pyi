@@ -6,6 +6,7 @@ isort:skip_file
 from bellhop.v1 import device_pb2 as _device_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -86,6 +87,9 @@ class RegisterDeviceRequest(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     APP_VERSION_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    BINDING_TTL_FIELD_NUMBER: _builtins.int
+    BINDING_GENERATION_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Names the installation within the application; keep it on the device for as long as the app is installed. 1 to 128
     characters without control characters. Empty: the server makes one.
@@ -102,6 +106,15 @@ class RegisterDeviceRequest(_message.Message):
     """IANA time zone name, `[A-Za-z0-9._+/-]{1,64}`; it is not looked up. Empty: unknown."""
     app_version: _builtins.str
     """The app's own version text, up to 64 characters, no control characters. Empty: unknown."""
+    session_id: _builtins.str
+    """Names the login, so that UnregisterUser can end it alone: up to 255 characters without control characters. Empty: it
+    has no name.
+    """
+    binding_generation: _builtins.int
+    """The client's own count of the logins and logouts of this device, 1 or more; increase it with each, repeat it with a
+    repeat. A call with a lower one than the device has shown is late: ABORTED (STALE_BINDING). The highest is known for
+    90 days after it was last shown, also when the device has gone. Absent: no protection from late calls.
+    """
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
         """An Apple device."""
@@ -111,6 +124,10 @@ class RegisterDeviceRequest(_message.Message):
         """The app's own facts about the installation: up to 50, keys `[A-Za-z0-9._-]{1,64}`, values up to 256 characters.
         Empty: none.
         """
+
+    @_builtins.property
+    def binding_ttl(self) -> _duration_pb2.Duration:
+        """So long from now, by the server's clock: 1 minute to 400 days."""
 
     def __init__(
         self,
@@ -122,13 +139,25 @@ class RegisterDeviceRequest(_message.Message):
         time_zone: _builtins.str = ...,
         app_version: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        session_id: _builtins.str = ...,
+        binding_ttl: _duration_pb2.Duration | None = ...,
+        binding_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "binding_generation", b"binding_generation", "binding_ttl", b"binding_ttl", "expiration", b"expiration", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "app_version", b"app_version", "attributes", b"attributes", "device_id", b"device_id", "locale", b"locale", "target", b"target", "time_zone", b"time_zone", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "app_version", b"app_version", "attributes", b"attributes", "binding_generation", b"binding_generation", "binding_ttl", b"binding_ttl", "device_id", b"device_id", "expiration", b"expiration", "locale", b"locale", "session_id", b"session_id", "target", b"target", "time_zone", b"time_zone", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__binding_generation: _TypeAlias = _typing.Literal["binding_generation"]  # noqa: Y015
+    _WhichOneofArgType__binding_generation: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation"]  # noqa: Y015
+    _WhichOneofReturnType_expiration: _TypeAlias = _typing.Literal["binding_ttl"]  # noqa: Y015
+    _WhichOneofArgType_expiration: _TypeAlias = _typing.Literal["expiration", b"expiration"]  # noqa: Y015
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["apns"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__binding_generation) -> _WhichOneofReturnType__binding_generation | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_expiration) -> _WhichOneofReturnType_expiration | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___RegisterDeviceRequest: _TypeAlias = RegisterDeviceRequest  # noqa: Y015
@@ -200,6 +229,7 @@ class RegisterAnonymousDeviceRequest(_message.Message):
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     APP_VERSION_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    BINDING_GENERATION_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Names the installation within the application; keep it on the device for as long as the app is installed. 1 to 128
     characters without control characters. Empty: the server makes one.
@@ -212,6 +242,10 @@ class RegisterAnonymousDeviceRequest(_message.Message):
     """IANA time zone name, `[A-Za-z0-9._+/-]{1,64}`; it is not looked up. Empty: unknown."""
     app_version: _builtins.str
     """The app's own version text, up to 64 characters, no control characters. Empty: unknown."""
+    binding_generation: _builtins.int
+    """The client's own count of the logins and logouts of this device, 1 or more, as in RegisterDeviceRequest. Absent: no
+    protection from late calls.
+    """
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
         """An Apple device."""
@@ -231,13 +265,19 @@ class RegisterAnonymousDeviceRequest(_message.Message):
         time_zone: _builtins.str = ...,
         app_version: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        binding_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "binding_generation", b"binding_generation", "target", b"target"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "app_version", b"app_version", "attributes", b"attributes", "device_id", b"device_id", "locale", b"locale", "target", b"target", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "app_version", b"app_version", "attributes", b"attributes", "binding_generation", b"binding_generation", "device_id", b"device_id", "locale", b"locale", "target", b"target", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__binding_generation: _TypeAlias = _typing.Literal["binding_generation"]  # noqa: Y015
+    _WhichOneofArgType__binding_generation: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation"]  # noqa: Y015
     _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["apns"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__binding_generation) -> _WhichOneofReturnType__binding_generation | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___RegisterAnonymousDeviceRequest: _TypeAlias = RegisterAnonymousDeviceRequest  # noqa: Y015
@@ -284,18 +324,32 @@ class UnregisterDeviceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DEVICE_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_USER_ID_FIELD_NUMBER: _builtins.int
+    BINDING_GENERATION_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Required. 1 to 128 characters without control characters."""
+    expected_user_id: _builtins.str
+    """Take the device out only if it is bound to this user: up to 512 characters without NUL; `anonymous` is refused.
+    Empty: whoever it is bound to.
+    """
+    binding_generation: _builtins.int
+    """The client's own count of the logins and logouts of this device, 1 or more, as in RegisterDeviceRequest; noted also
+    when there is no such device. Absent: no protection from late calls.
+    """
     def __init__(
         self,
         *,
         device_id: _builtins.str = ...,
+        expected_user_id: _builtins.str = ...,
+        binding_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "binding_generation", b"binding_generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "binding_generation", b"binding_generation", "device_id", b"device_id", "expected_user_id", b"expected_user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__binding_generation: _TypeAlias = _typing.Literal["binding_generation"]  # noqa: Y015
+    _WhichOneofArgType__binding_generation: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__binding_generation) -> _WhichOneofReturnType__binding_generation | None: ...
 
 Global___UnregisterDeviceRequest: _TypeAlias = UnregisterDeviceRequest  # noqa: Y015
 
@@ -307,7 +361,7 @@ class UnregisterDeviceResponse(_message.Message):
 
     EXISTED_FIELD_NUMBER: _builtins.int
     existed: _builtins.bool
-    """Whether a device was taken out. False on a repeat."""
+    """Whether a device was taken out. False on a repeat, and when it is not bound to `expected_user_id`."""
     def __init__(
         self,
         *,
@@ -328,16 +382,20 @@ class UnregisterUserRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     USER_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """Required. 1 to 512 characters without NUL; `anonymous` is refused."""
+    session_id: _builtins.str
+    """Only devices of this login: up to 255 characters without control characters. Empty: of all."""
     def __init__(
         self,
         *,
         user_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

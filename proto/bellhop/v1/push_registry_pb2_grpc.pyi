@@ -60,13 +60,19 @@ class PushRegistryStub:
     The caller may bring a `device-secret` of its own, 32 characters or more: when the call creates the device or
     changes its user, and the text was never a secret of that device, it becomes the device's secret.
 
+    The same user and session again prolong the binding; another session, or none, is another login of the same user,
+    and what is still queued from the login before is not handed over.
+
     Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
 
     Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
-    call makes another device, and the last one takes the token.
+    call makes another device, and the last one takes the token. A call that is delayed on its way can arrive after a
+    later one; `binding_generation` protects from that.
 
     Errors:
 
+    - ABORTED (STALE_BINDING): a later login or logout of the device is known, or all logins of the user or of the session
+      were ended by UnregisterUser after this call had come in. Nothing was changed. Do not repeat.
     - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
     - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the user has 1,000 devices already. Do not repeat before one is taken out.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
@@ -89,6 +95,7 @@ class PushRegistryStub:
 
     Errors:
 
+    - ABORTED (STALE_BINDING): a later login or logout of the device is known. Nothing was changed. Do not repeat.
     - UNAUTHENTICATED (DEVICE_PROOF_REQUIRED): the device is known and nothing proves that it is the caller's. Repeat
       with its `device-secret`.
     - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not allow it. Do not repeat.
@@ -111,14 +118,16 @@ class PushRegistryStub:
 
     Errors:
 
+    - ABORTED (STALE_BINDING): a later login or logout of the device is known. Nothing was changed. Do not repeat.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     UnregisterUser: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.UnregisterUserRequest, _push_registry_pb2.UnregisterUserResponse]
-    """Takes out every device of a user. A user without one is OK.
+    """Takes out every device of a user, or those of one of their sessions. A user without one is OK.
 
-    When it returns the change has been committed, as in UnregisterDevice. A device that is registered for the user
-    while this runs may stay.
+    When it returns the change has been committed, as in UnregisterDevice. First of all it is noted that these logins
+    have ended: a RegisterDevice that had come in before this call and is carried out later binds nobody. One that comes
+    in while this runs may stay.
 
     Credential: `client-secret` or `app-secret`.
 
@@ -218,13 +227,19 @@ class PushRegistryAsyncStub(PushRegistryStub):
     The caller may bring a `device-secret` of its own, 32 characters or more: when the call creates the device or
     changes its user, and the text was never a secret of that device, it becomes the device's secret.
 
+    The same user and session again prolong the binding; another session, or none, is another login of the same user,
+    and what is still queued from the login before is not handed over.
+
     Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
 
     Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
-    call makes another device, and the last one takes the token.
+    call makes another device, and the last one takes the token. A call that is delayed on its way can arrive after a
+    later one; `binding_generation` protects from that.
 
     Errors:
 
+    - ABORTED (STALE_BINDING): a later login or logout of the device is known, or all logins of the user or of the session
+      were ended by UnregisterUser after this call had come in. Nothing was changed. Do not repeat.
     - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
     - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the user has 1,000 devices already. Do not repeat before one is taken out.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
@@ -247,6 +262,7 @@ class PushRegistryAsyncStub(PushRegistryStub):
 
     Errors:
 
+    - ABORTED (STALE_BINDING): a later login or logout of the device is known. Nothing was changed. Do not repeat.
     - UNAUTHENTICATED (DEVICE_PROOF_REQUIRED): the device is known and nothing proves that it is the caller's. Repeat
       with its `device-secret`.
     - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not allow it. Do not repeat.
@@ -269,14 +285,16 @@ class PushRegistryAsyncStub(PushRegistryStub):
 
     Errors:
 
+    - ABORTED (STALE_BINDING): a later login or logout of the device is known. Nothing was changed. Do not repeat.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     UnregisterUser: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.UnregisterUserRequest, _push_registry_pb2.UnregisterUserResponse]  # type: ignore[assignment]
-    """Takes out every device of a user. A user without one is OK.
+    """Takes out every device of a user, or those of one of their sessions. A user without one is OK.
 
-    When it returns the change has been committed, as in UnregisterDevice. A device that is registered for the user
-    while this runs may stay.
+    When it returns the change has been committed, as in UnregisterDevice. First of all it is noted that these logins
+    have ended: a RegisterDevice that had come in before this call and is carried out later binds nobody. One that comes
+    in while this runs may stay.
 
     Credential: `client-secret` or `app-secret`.
 
@@ -379,13 +397,19 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         The caller may bring a `device-secret` of its own, 32 characters or more: when the call creates the device or
         changes its user, and the text was never a secret of that device, it becomes the device's secret.
 
+        The same user and session again prolong the binding; another session, or none, is another login of the same user,
+        and what is still queued from the login before is not handed over.
+
         Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
 
         Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
-        call makes another device, and the last one takes the token.
+        call makes another device, and the last one takes the token. A call that is delayed on its way can arrive after a
+        later one; `binding_generation` protects from that.
 
         Errors:
 
+        - ABORTED (STALE_BINDING): a later login or logout of the device is known, or all logins of the user or of the session
+          were ended by UnregisterUser after this call had come in. Nothing was changed. Do not repeat.
         - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
         - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the user has 1,000 devices already. Do not repeat before one is taken out.
         - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
@@ -414,6 +438,7 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
+        - ABORTED (STALE_BINDING): a later login or logout of the device is known. Nothing was changed. Do not repeat.
         - UNAUTHENTICATED (DEVICE_PROOF_REQUIRED): the device is known and nothing proves that it is the caller's. Repeat
           with its `device-secret`.
         - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not allow it. Do not repeat.
@@ -442,6 +467,7 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
+        - ABORTED (STALE_BINDING): a later login or logout of the device is known. Nothing was changed. Do not repeat.
         - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
@@ -452,10 +478,11 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _push_registry_pb2.UnregisterUserRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_push_registry_pb2.UnregisterUserResponse, _abc.Awaitable[_push_registry_pb2.UnregisterUserResponse]]:
-        """Takes out every device of a user. A user without one is OK.
+        """Takes out every device of a user, or those of one of their sessions. A user without one is OK.
 
-        When it returns the change has been committed, as in UnregisterDevice. A device that is registered for the user
-        while this runs may stay.
+        When it returns the change has been committed, as in UnregisterDevice. First of all it is noted that these logins
+        have ended: a RegisterDevice that had come in before this call and is carried out later binds nobody. One that comes
+        in while this runs may stay.
 
         Credential: `client-secret` or `app-secret`.
 

@@ -63,8 +63,8 @@ class Planner:
 
     async def _plan_page(self, planning: Planning) -> None:
         message = planning.message
-        page = await self._store.read_audience(message.app_id, message.audience, planning.after, PAGE)
         now = self._clock.now()
+        page = await self._store.read_audience(message.app_id, message.audience, planning.after, PAGE, now)
         batches = [
             NewBatch(
                 page.items[start : start + BATCH_SIZE],

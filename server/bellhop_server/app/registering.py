@@ -2,10 +2,11 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from bellhop_server.app.fencing import Fence
+from bellhop_server.domain import Micros
 from bellhop_server.domain.application import digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Target
 from bellhop_server.domain.errors import InvalidRequest, Violation
@@ -40,9 +41,23 @@ class Registering:
         self._fence = fence
 
     async def register(
-        self, app_id: str, device_id: str, user_id: str | None, target: Target | None, facts: DeviceFacts, proof: Proof
+        self,
+        app_id: str,
+        device_id: str,
+        user_id: str | None,
+        target: Target | None,
+        facts: DeviceFacts,
+        proof: Proof,
+        received: Micros,
+        *,
+        session_id: str = "",
+        binding_ttl: Micros | None = None,
+        binding_generation: int | None = None,
     ) -> Registered:
-        """Binds a device to a user, or to none. Raises what the rules of the registry raise, and InvalidRequest."""
+        """Binds a device to a user, or to none. `received`: when the call came in; the others as in `Register`.
+
+        Raises what the rules of the registry raise, and InvalidRequest.
+        """
         await self._check_topic(app_id, target)
         secret = f"bhd_{secrets.token_urlsafe(32)}"
         answer = await self._execute(
@@ -55,16 +70,14 @@ class Registering:
                 proof=proof,
                 fresh_secret=digest_of(secret),
                 now=self._clock.now(),
+                received=received,
+                session_id=session_id,
+                binding_ttl=binding_ttl,
+                binding_generation=binding_generation,
             )
         )
         assert answer.device is not None
         return Registered(answer.device, secret if answer.secret_issued else "", answer.created)
-
-    async def register_anonymous(
-        self, app_id: str, device_id: str, target: Target | None, facts: DeviceFacts, proof: Proof
-    ) -> Registered:
-        """Registers a device without a user, or unbinds it. Raises as `register` does."""
-        return await self.register(app_id, device_id, None, target, facts, proof)
 
     async def update(
         self,
@@ -97,22 +110,36 @@ class Registering:
         assert answer.device is not None
         return answer.device
 
-    async def unregister(self, app_id: str, device_id: str, proof: Proof) -> bool:
-        """Takes a device out; False: there was none. Raises what the rules of the registry raise."""
-        answer = await self._execute(Unregister(app_id, device_id, proof, self._clock.now()))
+    async def unregister(
+        self,
+        app_id: str,
+        device_id: str,
+        proof: Proof,
+        *,
+        expected_user_id: str | None = None,
+        binding_generation: int | None = None,
+    ) -> bool:
+        """Takes a device out; False: there was none, or it is not the expected user's.
+
+        Raises what the rules of the registry raise.
+        """
+        now = self._clock.now()
+        answer = await self._execute(Unregister(app_id, device_id, proof, now, expected_user_id, binding_generation))
         return answer.removed > 0
 
-    async def unregister_user(self, app_id: str, user_id: str) -> int:
-        """Takes out every device of a user; returns how many."""
-        return (await self._execute(UnregisterUser(app_id, user_id, self._clock.now()))).removed
+    async def unregister_user(self, app_id: str, user_id: str, received: Micros, *, session_id: str = "") -> int:
+        """Ends all logins of a user that there were or had been asked for when the call came in, or those of one
+        session, and takes their devices out; returns how many.
+        """
+        return (await self._execute(UnregisterUser(app_id, user_id, received, session_id))).removed
 
     async def get(self, app_id: str, device_id: str) -> Device:
         """Raises DeviceNotFound."""
-        return await self._store.get_device(app_id, device_id)
+        return (await self._store.get_device(app_id, device_id)).as_of(self._clock.now())
 
     async def list(self, query: DeviceQuery, after: str, limit: int) -> list[Device]:
         """Devices by id, those greater than `after`."""
-        return await self._store.list_devices(query, after, limit)
+        return [device.as_of(query.now) for device in await self._store.list_devices(query, after, limit)]
 
     async def count(self, query: DeviceQuery) -> int:
         """How many there are."""
@@ -123,6 +150,10 @@ class Registering:
         earlier call of the same kind has done: also where there was nothing left to do.
         """
         answer = await self._store.execute(command)
+        while answer.more:
+            others = await self._store.execute(command)
+            departed = (*answer.departed, *others.departed)
+            answer = replace(others, removed=answer.removed + others.removed, departed=departed)
         devices = {device.device_id for device in answer.departed}
         targets = {device.target for device in answer.departed}
         users: set[str] = set()

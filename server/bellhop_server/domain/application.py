@@ -26,9 +26,10 @@ class SecretKind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Rules of an application."""
+    """Rules of an application. `default_binding_ttl`: how long a binding lasts that does not say so; None: for ever."""
 
     anonymous_policy: AnonymousPolicy = AnonymousPolicy.OPEN
+    default_binding_ttl: Micros | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Devices: one installation of an application each, where it is found, and whom it is bound to."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -86,12 +86,19 @@ class Device:
     session_id: str = ""
     binding_expire_time: Micros | None = None
 
+    def as_of(self, now: Micros) -> "Device":
+        """The device as it is at that time: anonymous once its binding has ended by itself, whatever is stored."""
+        end = self.binding_expire_time
+        if end is None or now < end:
+            return self
+        return replace(self, user_id=None, session_id="", bind_time=None, binding_expire_time=None, update_time=end)
+
 
 class Found(NamedTuple):
     """A device as it is found when something is to be handed over to it: what the decision needs, and no more.
 
     A tuple, since a broadcast reads millions. The fields are those of Device and of its Target; `state`, `platform` and
-    `apns_environment` are plain numbers, `target_digest` is the target's.
+    `apns_environment` are plain numbers, `target_digest` is the target's in hexadecimal digits.
     """
 
     device_id: str
@@ -101,7 +108,7 @@ class Found(NamedTuple):
     state: int
     platform: int
     address: str
-    target_digest: bytes
+    target_digest: str
     apns_topic: str
     apns_environment: int | None
     target_time: Micros

@@ -25,6 +25,7 @@ BellhopError
 │   ├── TargetRequired
 │   └── CredentialRefused
 ├── ConcurrentChange
+├── StaleBinding
 ├── Exhausted
 │   ├── AuthAttemptsExceeded
 │   ├── Overloaded
@@ -261,6 +262,16 @@ class ConcurrentChange(BellhopError):
 
     def __init__(self) -> None:
         super().__init__("Somebody else changed the same thing at the same moment. Repeat.", retry_after=0.1)
+
+
+class StaleBinding(BellhopError):
+    """A login or logout came too late: `seen` is the generation of a later one; None: the user's logins were ended."""
+
+    reason = "STALE_BINDING"
+
+    def __init__(self, device_id: str, seen: int | None) -> None:
+        metadata = {"device_id": device_id} | ({} if seen is None else {"binding_generation": str(seen)})
+        super().__init__("A later login or logout is already known. Nothing was changed.", metadata)
 
 
 class Exhausted(BellhopError):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from bellhop_server.domain import DAY, Micros
-from bellhop_server.domain.application import AnonymousPolicy
+from bellhop_server.domain.application import Policy
 from bellhop_server.domain.device import Device, DeviceState
 
 FAREWELL: Micros = 90 * DAY
@@ -16,6 +16,10 @@ TargetKey = tuple[str, bytes]
 """(app id, digest of the target)."""
 UserKey = tuple[str, str]
 """(app id, user id)."""
+LoginKey = tuple[str, str, str]
+"""(app id, user id, session id); an empty session: all logins of the user."""
+
+_NEVER: Micros = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +115,23 @@ class Picture:
     """Devices with their keyrings, and what has to be counted.
 
     It must hold, as far as they exist: the application (by its policy) and the device of every command, the verified
-    holder of every target that a command presents, every device of a user to be unregistered, and the keyrings of them
-    all. `user_counts`: how many devices each user has whom a command binds one to. `count_unverified` tells how many
-    UNVERIFIED devices an application had when the picture was taken; it is asked only when one more would be made.
+    holder of every target that a command presents, the devices of a user to be unregistered, and the keyrings of them
+    all. `user_counts`: how many devices each user has whom a command binds one to; of those whose binding has ended,
+    the ones in the picture. `count_unverified` tells how many UNVERIFIED devices an application had when the picture
+    was taken; it is asked only when one more would be made. `generations`: the highest binding generation that each
+    device has shown, as far as a command gives one. `revocations`: when logins were ended, as far as a command binds a
+    device to such a user and had come in before.
     """
 
     def __init__(
         self,
         devices: Iterable[Device],
         secrets: Mapping[DeviceKey, Mapping[bytes, DeviceSecret]],
-        policies: Mapping[str, AnonymousPolicy],
+        policies: Mapping[str, Policy],
         user_counts: Mapping[UserKey, int],
         count_unverified: Callable[[str], int],
+        generations: Mapping[DeviceKey, int] | None = None,
+        revocations: Mapping[LoginKey, Micros] | None = None,
     ) -> None:
         self.loaded: dict[DeviceKey, Device] = {(device.app_id, device.device_id): device for device in devices}
         """Devices as they were."""
@@ -130,6 +139,14 @@ class Picture:
         """By application; one that is missing does not exist."""
         self.touched: set[DeviceKey] = set()
         """Devices that were put or removed."""
+        self.departed: list[Device] = []
+        """As they were: devices that the present command took out, or whose user, session or target it changed."""
+        self.generations: dict[DeviceKey, int] = dict(generations or {})
+        self.shown: dict[DeviceKey, Micros] = {}
+        """When the generations were shown that have to be saved."""
+        self.revocations: dict[LoginKey, Micros] = dict(revocations or {})
+        self.revoked: set[LoginKey] = set()
+        """The revocations that have to be saved."""
         self.keyrings: dict[DeviceKey, Keyring] = {key: Keyring(ring) for key, ring in secrets.items()}
         self._devices: dict[DeviceKey, Device] = {}
         self._holders: dict[TargetKey, Device] = {}
@@ -137,6 +154,7 @@ class Picture:
         self._user_counts = dict(user_counts)
         self._count_unverified = count_unverified
         self._unverified: dict[str, int] = {}
+        self._first_end = _NEVER
         for key, device in self.loaded.items():
             self._enter(key, device)
 
@@ -156,8 +174,16 @@ class Picture:
         return self._holders.get(key)
 
     def devices_of(self, key: UserKey) -> list[Device]:
-        """Every device of a user whom a command unregisters."""
+        """The devices of a user whom a command unregisters."""
         return list(self._of_user[key].values())
+
+    def ended(self, now: Micros) -> list[Device]:
+        """Devices whose binding has ended by itself."""
+        if now < self._first_end:
+            return []
+        ends = [(device.binding_expire_time, device) for device in self._devices.values()]
+        self._first_end = min((end for end, _ in ends if end is not None and end > now), default=_NEVER)
+        return [device for end, device in ends if end is not None and end <= now]
 
     def user_count(self, key: UserKey) -> int:
         """How many devices a user has to whom a command binds one."""
@@ -176,7 +202,9 @@ class Picture:
     def put(self, device: Device) -> None:
         """Creates or replaces a device. Its target must be free, or the device UNVERIFIED."""
         key = (device.app_id, device.device_id)
-        self._leave(key)
+        before = self._leave(key)
+        if before is not None and (before.binding_epoch, before.target) != (device.binding_epoch, device.target):
+            self.departed.append(before)
         self._enter(key, device)
         self._count(device, 1)
         self.touched.add(key)
@@ -185,8 +213,19 @@ class Picture:
         """Takes a device out, and retires its secrets."""
         key = (device.app_id, device.device_id)
         self._leave(key)
+        self.departed.append(device)
         self.keyring(key).bury(now)
         self.touched.add(key)
+
+    def note_generation(self, key: DeviceKey, generation: int, now: Micros) -> None:
+        """The device has shown this generation, the highest so far or the same again."""
+        self.generations[key] = generation
+        self.shown[key] = now
+
+    def revoke(self, key: LoginKey, now: Micros) -> None:
+        """These logins were ended."""
+        self.revocations[key] = max(now, self.revocations.get(key, now))
+        self.revoked.add(key)
 
     def _enter(self, key: DeviceKey, device: Device) -> None:
         self._devices[key] = device
@@ -194,16 +233,19 @@ class Picture:
             self._holders[device.app_id, device.target.digest] = device
         if device.user_id is not None:
             self._of_user[device.app_id, device.user_id][device.device_id] = device
+        if device.binding_expire_time is not None and device.binding_expire_time < self._first_end:
+            self._first_end = device.binding_expire_time
 
-    def _leave(self, key: DeviceKey) -> None:
+    def _leave(self, key: DeviceKey) -> Device | None:
         device = self._devices.pop(key, None)
         if device is None:
-            return
+            return None
         self._count(device, -1)
         if device.state is not DeviceState.UNVERIFIED:
             del self._holders[device.app_id, device.target.digest]
         if device.user_id is not None:
             del self._of_user[device.app_id, device.user_id][device.device_id]
+        return device
 
     def _count(self, device: Device, change: int) -> None:
         if device.user_id is not None and (device.app_id, device.user_id) in self._user_counts:

@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 
+from bellhop_server.domain import Micros
 from bellhop_server.domain.device import DeviceState, Platform
 from bellhop_server.domain.message import Outcome, ResultFilter
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceQuery:
-    """Filters of a list, joined by "and". `anonymous` None: both. Empty tuples: no filter."""
+    """Filters of a list, joined by "and". `anonymous` None: both. Empty tuples: no filter. `now`: as of which time."""
 
     app_id: str
+    now: Micros
     user_id: str = ""
     platforms: tuple[Platform, ...] = ()
     states: tuple[DeviceState, ...] = (DeviceState.ACTIVE,)

@@ -26,7 +26,8 @@ class Register:
     """Bind a device to `user_id`, or with None register it without a user or unbind it.
 
     Replaces everything but an absent target. `fresh_secret` is the digest of the secret that will be handed out if the
-    rules say so.
+    rules say so. `received`: when the call came in, before anything was done about it. `binding_ttl` None: as the
+    application's policy says. `binding_generation`: the client's count of its logins and logouts; None: it keeps none.
     """
 
     app_id: str
@@ -37,6 +38,10 @@ class Register:
     proof: Proof
     fresh_secret: bytes = field(repr=False)
     now: Micros
+    received: Micros
+    session_id: str = ""
+    binding_ttl: Micros | None = None
+    binding_generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +62,40 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Unregister:
-    """Take a device out: it and its secret."""
+    """Take a device out: it and its secret. With `expected_user_id` only if it is bound to that user."""
 
     app_id: str
     device_id: str
     proof: Proof
     now: Micros
+    expected_user_id: str | None = None
+    binding_generation: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class UnregisterUser:
-    """Take out every device of a user."""
+    """End all logins of a user, or those of one session if `session_id` is not empty, and take their devices out.
+
+    That they have ended is noted with the first devices; what was asked for before `now` binds nobody any more. The
+    devices themselves go some at a time: repeat it until the answer has no `more`.
+    """
 
     app_id: str
     user_id: str
     now: Micros
+    session_id: str = ""
 
 
-RegistryCommand = Register | Update | Unregister | UnregisterUser
+@dataclass(frozen=True, slots=True)
+class Expire:
+    """Unbind those of the devices whose binding has ended by itself. They stay, anonymous."""
+
+    app_id: str
+    device_ids: tuple[str, ...]
+    now: Micros
+
+
+RegistryCommand = Register | Update | Unregister | UnregisterUser | Expire
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +103,14 @@ class RegistryAnswer:
     """What became of a command.
 
     `device` as it is now (Register, Update); `created`: it was new; `secret_issued`: hand out the fresh secret;
-    `removed`: how many devices were taken out (Unregister, UnregisterUser). `departed`: the devices, as they were, that
-    the command took out, or to which it gave another user, session or target.
+    `removed`: how many devices were taken out (Unregister, UnregisterUser); `more`: there may be others to take out
+    (UnregisterUser). `departed`: as they were before, the devices that the command took out or unbound, or whose user,
+    session or target it changed.
     """
 
     device: Device | None = None
     created: bool = False
     secret_issued: bool = False
     removed: int = 0
+    more: bool = False
     departed: tuple[Device, ...] = ()

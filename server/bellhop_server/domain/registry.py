@@ -1,8 +1,18 @@
 """The rules of the registry: who may bind, move and take out a device, and what that does to its token and its secrets.
 
-**Whose a device is.** A device is bound to one user or to none. Only authority (a client or app secret) binds it to a
-user. `binding_epoch` is new exactly when the device is created or its user changes, to or from none included, and never
-comes back; whatever else changes keeps it and `bind_time`.
+**Whose a device is.** A device is bound to one user or to none, by one login (`session_id`, empty without a name). Only
+authority (a client or app secret) binds it to a user. `binding_epoch` is new exactly when the device is created or its
+user or session changes, to or from none included, and never comes back; whatever else changes keeps it and `bind_time`.
+
+**When a binding ends by itself.** A registration says how long it lasts, else the application's policy does; each
+registration counts anew. From its end on the device is anonymous to every rule and every reader (`Device.as_of`); the
+next command that meets it writes that down. It stays, and so do its secrets: as on a device that has unbound itself
+they open it until somebody is bound to it, so that the app can register it anonymously, update it or take it out.
+
+**Who comes too late.** A command with a lower `binding_generation` than the device has ever shown is a late duplicate
+of an older login or logout; the same one again is a repeat, and without one there is no such protection. Every command
+that succeeds is noted: a logout also where there is no such device, since the login before it may be still to come. A
+registration that had come in before all logins of its user, or of its session, were ended binds nobody.
 
 **Whose a token is.** One verified device at most has a given target. When another one presents it,
 
@@ -31,23 +41,24 @@ device, the answer that there is nothing to do.
 **Limits**, checked where one more would be made: devices of a user, UNVERIFIED devices of an application, attributes of
 a device.
 
-Nothing here does any I/O. Each function changes the picture, or raises and leaves it as it was.
+Nothing here does any I/O. Each function changes the picture, or raises and leaves it as it was but for bindings that
+had ended.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
-from enum import Enum, auto
 from typing import NamedTuple
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import AnonymousPolicy
+from bellhop_server.domain.binding import binding_of, check_late, end_bindings, note_generation
 from bellhop_server.domain.device import Device, DeviceFacts, DeviceState, Target
+from bellhop_server.domain.device_secrets import apply_secret_rule, check_own_secret, proves_holder, secret_rule
 from bellhop_server.domain.errors import (
     CredentialsInvalid,
     CredentialsMissing,
     DeniedByPolicy,
     DeviceNotFound,
-    DeviceProofRequired,
     InvalidRequest,
     TargetRequired,
     Violation,
@@ -55,7 +66,7 @@ from bellhop_server.domain.errors import (
 from bellhop_server.domain.picture import Picture
 from bellhop_server.domain.quota import ATTRIBUTES, check_devices_of_user, check_unverified_devices
 from bellhop_server.domain.registration import (
-    Proof,
+    Expire,
     Register,
     RegistryAnswer,
     RegistryCommand,
@@ -69,11 +80,13 @@ def carry_out(command: RegistryCommand, picture: Picture, new_epoch: Callable[[]
     """Carries one command out on the picture. `new_epoch` gives a number that was never given before.
 
     Raises CredentialsMissing, CredentialsInvalid, DeviceProofRequired, DeniedByPolicy, DeviceNotFound, TargetRequired,
-    QuotaExceeded, InvalidRequest.
+    QuotaExceeded, StaleBinding, InvalidRequest.
     """
     if command.app_id not in picture.policies:
         # Deleted since its secret was looked at, and all its secrets with it.
         raise CredentialsInvalid
+    picture.departed = []
+    end_bindings(picture, command.now, new_epoch)
     match command:
         case Register():
             return _register(command, picture, new_epoch)
@@ -83,19 +96,8 @@ def carry_out(command: RegistryCommand, picture: Picture, new_epoch: Callable[[]
             return _unregister(command, picture)
         case UnregisterUser():
             return _unregister_user(command, picture)
-
-
-class _SecretRule(Enum):
-    """What a registration does to the device's secrets.
-
-    A fresh one replaces all there are on a change of user (REPLACE), or works beside one until it is first used (ADD).
-    The presented one becomes the only one (ADOPT), or stays what it is (KEEP).
-    """
-
-    REPLACE = auto()
-    ADD = auto()
-    ADOPT = auto()
-    KEEP = auto()
+        case Expire():
+            return RegistryAnswer(departed=tuple(picture.departed))
 
 
 class _Place(NamedTuple):
@@ -108,49 +110,43 @@ class _Place(NamedTuple):
 
 
 def _register(command: Register, picture: Picture, new_epoch: Callable[[], int]) -> RegistryAnswer:
-    _check_policy(command, picture.policies[command.app_id])
+    policy = picture.policies[command.app_id]
+    _check_policy(command, policy.anonymous_policy)
     before = picture.device((command.app_id, command.device_id))
     holder = _other_holder(command, picture)
-    proves_holder = (
-        holder is not None
-        and _may_prove_holder(command, before)
-        and picture.keyring((holder.app_id, holder.device_id)).live(command.proof.device_secret)
-    )
-    rule = _secret_rule(command, before, picture, proves_holder)
-    evicted = holder if command.proof.authority or proves_holder else None
+    holder_proved = proves_holder(command, before, holder, picture)
+    rule = secret_rule(command, before, picture, holder_proved=holder_proved)
+    check_late(command, picture)
+    evicted = holder if command.proof.authority or holder_proved else None
     place = _place(command, before, free=evicted is holder)
     check_unverified_devices(command.app_id, place.state, before, picture)
-
     if before is None or before.user_id != command.user_id:
         check_devices_of_user(command, evicted, picture)
-        bind_time = None if command.user_id is None else command.now
-        epoch = new_epoch()
-    else:
-        bind_time, epoch = before.bind_time, before.binding_epoch
+
     device = Device(
         app_id=command.app_id,
         device_id=command.device_id,
-        user_id=command.user_id,
-        binding_epoch=epoch,
         facts=command.facts,
         register_time=command.now if before is None else before.register_time,
-        bind_time=bind_time,
         update_time=command.now,
+        **binding_of(command, before, policy, new_epoch)._asdict(),
         **place._asdict(),
     )
     if evicted is not None:
         picture.remove(evicted, command.now)
     picture.put(device)
-    _apply_secret_rule(rule, command, picture)
-    issued = rule in (_SecretRule.REPLACE, _SecretRule.ADD)
-    return RegistryAnswer(device=device, created=before is None, secret_issued=issued)
+    apply_secret_rule(rule, command, picture)
+    note_generation(command, picture)
+    return RegistryAnswer(
+        device=device, created=before is None, secret_issued=rule.issues, departed=tuple(picture.departed)
+    )
 
 
 def _update(command: Update, picture: Picture) -> RegistryAnswer:
     key = (command.app_id, command.device_id)
     before = picture.device(key)
     keyring = picture.keyring(key)
-    _check_own_secret(command.proof, keyring.live(command.proof.device_secret))
+    check_own_secret(command.proof, keyring.live(command.proof.device_secret))
     if before is None:
         raise DeviceNotFound(command.device_id)
     facts = _changed_facts(before.facts, command)
@@ -167,7 +163,7 @@ def _update(command: Update, picture: Picture) -> RegistryAnswer:
         picture.put(device)
     if command.proof.device_secret is not None:
         keyring.use(command.proof.device_secret, command.now)
-    return RegistryAnswer(device=device)
+    return RegistryAnswer(device=device, departed=tuple(picture.departed))
 
 
 def _unregister(command: Unregister, picture: Picture) -> RegistryAnswer:
@@ -175,19 +171,24 @@ def _unregister(command: Unregister, picture: Picture) -> RegistryAnswer:
     device = picture.device(key)
     keyring = picture.keyring(key)
     presented = command.proof.device_secret
-    if device is None:
-        _check_own_secret(command.proof, keyring.says_farewell(presented, command.now))
-        return RegistryAnswer(removed=0)
-    _check_own_secret(command.proof, keyring.live(presented))
-    picture.remove(device, command.now)
-    return RegistryAnswer(removed=1)
+    known = keyring.says_farewell(presented, command.now) if device is None else keyring.live(presented)
+    check_own_secret(command.proof, known)
+    check_late(command, picture)
+    expected = command.expected_user_id
+    leaves = device is not None and (expected is None or device.user_id == expected)
+    if device is not None and leaves:
+        picture.remove(device, command.now)
+    note_generation(command, picture)
+    return RegistryAnswer(removed=int(leaves), departed=tuple(picture.departed))
 
 
 def _unregister_user(command: UnregisterUser, picture: Picture) -> RegistryAnswer:
+    picture.revoke((command.app_id, command.user_id, command.session_id), command.now)
     devices = picture.devices_of((command.app_id, command.user_id))
-    for device in devices:
+    leaving = [device for device in devices if command.session_id in ("", device.session_id)]
+    for device in leaving:
         picture.remove(device, command.now)
-    return RegistryAnswer(removed=len(devices))
+    return RegistryAnswer(removed=len(leaving), departed=tuple(picture.departed))
 
 
 def _check_policy(command: Register, policy: AnonymousPolicy) -> None:
@@ -196,58 +197,6 @@ def _check_policy(command: Register, policy: AnonymousPolicy) -> None:
             raise CredentialsMissing(("client-secret", "app-secret"))
     elif policy is AnonymousPolicy.OFF or (policy is AnonymousPolicy.SECRET and not command.proof.authority):
         raise DeniedByPolicy("anonymous_policy")
-
-
-def _check_own_secret(proof: Proof, valid: bool) -> None:
-    """Of a call that takes authority or the device's secret, and no invalid one beside authority either."""
-    if proof.device_secret is None:
-        if not proof.authority:
-            raise CredentialsMissing(("client-secret", "app-secret", "device-secret"))
-    elif not valid:
-        raise CredentialsInvalid
-
-
-def _may_prove_holder(command: Register, before: Device | None) -> bool:
-    """Whether the secret of the device that has the token may speak for this one: it is new, or nobody's and waits."""
-    if before is None:
-        return True
-    return before.state is DeviceState.UNVERIFIED and before.user_id is None and command.user_id is None
-
-
-def _secret_rule(command: Register, before: Device | None, picture: Picture, proves_holder: bool) -> _SecretRule:
-    """Whether the registration is proved, and what becomes of the device's secrets."""
-    proof = command.proof
-    presented = proof.device_secret
-    keyring = picture.keyring((command.app_id, command.device_id))
-    same_user = before is not None and before.user_id == command.user_id
-    if presented is None:
-        if before is not None and not proof.authority:
-            raise DeviceProofRequired(command.device_id)
-        return _SecretRule.ADD if same_user else _SecretRule.REPLACE
-    if before is not None and (same_user or not proof.authority):
-        if keyring.live(presented):
-            return _SecretRule.KEEP if same_user else _SecretRule.ADD
-        if not proves_holder:
-            raise CredentialsInvalid
-    elif presented in keyring:
-        return _SecretRule.REPLACE
-    if not proves_holder and not proof.device_secret_ownable:
-        raise CredentialsInvalid
-    return _SecretRule.ADOPT
-
-
-def _apply_secret_rule(rule: _SecretRule, command: Register, picture: Picture) -> None:
-    keyring = picture.keyring((command.app_id, command.device_id))
-    presented = command.proof.device_secret
-    match rule:
-        case _SecretRule.REPLACE:
-            keyring.start_over(command.fresh_secret, command.now)
-        case _SecretRule.ADD:
-            keyring.issue(command.fresh_secret, presented, command.now)
-        case _SecretRule.ADOPT if presented is not None:
-            keyring.start_over(presented, command.now)
-        case _SecretRule.KEEP if presented is not None:
-            keyring.use(presented, command.now)
 
 
 def _other_holder(command: Register | Update, picture: Picture) -> Device | None:

@@ -4,11 +4,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from bellhop_server.app.authenticating import Caller
+from bellhop_server.domain import Micros
 
 
 @dataclass(slots=True)
 class Call:
-    """What a servicer may know of a call besides its request.
+    """What a servicer may know of a call besides its request. `received`: when it came in, before all else.
 
     Failed credentials are counted for `attempt_at`: an application, or empty for the admin token.
 
@@ -18,6 +19,7 @@ class Call:
 
     method: str
     peer: str
+    received: Micros
     caller: Caller = field(default_factory=Caller)
     attempt_at: str = ""
     message_id: str = ""
@@ -25,6 +27,11 @@ class Call:
 
 
 CURRENT: ContextVar[Call] = ContextVar("call")
+
+
+def received() -> Micros:
+    """When the call that is being served came in."""
+    return CURRENT.get().received
 
 
 def caller() -> Caller:

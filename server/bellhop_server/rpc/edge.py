@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError, Message
 
 from bellhop_server.app.authenticating import Access, Authenticating
 from bellhop_server.domain import errors
+from bellhop_server.ports import Clock
 from bellhop_server.rpc.admission import Admission, Limits
 from bellhop_server.rpc.auth import ACCESS, WrongAttempts, address_of, presented
 from bellhop_server.rpc.calls import CURRENT, Call
@@ -55,11 +56,13 @@ class Edge(grpc.aio.ServerInterceptor):
         admission: Admission,
         limits: Limits,
         metrics: Metrics,
+        clock: Clock,
     ) -> None:
         self._authenticating = authenticating
         self._admission = admission
         self._limits = limits
         self._metrics = metrics
+        self._clock = clock
         self._attempts = WrongAttempts(limits.wrong_credentials)
         self._handlers: dict[str, Handler] = {}
         self._writing: set[asyncio.Timeout] = set()
@@ -96,7 +99,7 @@ class Edge(grpc.aio.ServerInterceptor):
         answers: Any = handler.unary_stream
 
         async def unary(raw: bytes, context: Context) -> Message | None:
-            call = Call(method, context.peer())
+            call = Call(method, context.peer(), self._clock.now())
             started = perf_counter()
 
             async def serve() -> Message:
@@ -109,7 +112,7 @@ class Edge(grpc.aio.ServerInterceptor):
             return response
 
         async def stream(raw: bytes, context: Context) -> None:
-            call = Call(method, context.peer())
+            call = Call(method, context.peer(), self._clock.now())
 
             async def serve() -> None:
                 request = await self._admit(call, access, raw, context, parse)
@@ -130,7 +133,7 @@ class Edge(grpc.aio.ServerInterceptor):
             return handler
 
         async def stream(asked: Any, context: Context) -> None:
-            call = Call(method, context.peer())
+            call = Call(method, context.peer(), self._clock.now())
             try:
                 with self._admission.stream(call.peer):
                     await serve(asked, context)

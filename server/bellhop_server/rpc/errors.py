@@ -39,6 +39,7 @@ _CODES: dict[type[errors.BellhopError], grpc.StatusCode] = {
     errors.TargetRequired: grpc.StatusCode.FAILED_PRECONDITION,
     errors.CredentialRefused: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ConcurrentChange: grpc.StatusCode.ABORTED,
+    errors.StaleBinding: grpc.StatusCode.ABORTED,
     errors.AuthAttemptsExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.QuotaExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -38,6 +38,12 @@ def optional_timestamp(micros: Micros | None) -> Timestamp | None:
     return None if micros is None else timestamp(micros)
 
 
+def duration(micros: Micros) -> Duration:
+    """A span."""
+    seconds, rest = divmod(micros, 1_000_000)
+    return Duration(seconds=seconds, nanos=rest * 1000)
+
+
 def micros_of(value: Timestamp | Duration) -> Micros:
     """A point in time or a span; what is finer than a microsecond is dropped."""
     return value.seconds * 1_000_000 + value.nanos // 1000
@@ -87,6 +93,8 @@ def device(value: Device) -> device_pb2.Device:
         time_zone=value.facts.time_zone,
         app_version=value.facts.app_version,
         attributes=value.facts.attributes,
+        session_id=value.session_id,
+        binding_expire_time=optional_timestamp(value.binding_expire_time),
         register_time=timestamp(value.register_time),
         bind_time=optional_timestamp(value.bind_time),
         update_time=timestamp(value.update_time),
@@ -100,16 +108,20 @@ def device(value: Device) -> device_pb2.Device:
 
 def policy_of(policy: apps.ApplicationPolicy) -> Policy:
     """Rules of an application, defaults filled in."""
-    return Policy(AnonymousPolicy(policy.anonymous_policy or AnonymousPolicy.OPEN))
+    ttl = micros_of(policy.default_binding_ttl) if policy.HasField("default_binding_ttl") else None
+    return Policy(AnonymousPolicy(policy.anonymous_policy or AnonymousPolicy.OPEN), ttl)
 
 
 def application(value: Application, breakers: list[Breaker]) -> apps.Application:
     """An application as it is shown."""
-    policy = apps.AnonymousPolicy.ValueType(value.policy.anonymous_policy)
+    anonymous, ttl = value.policy.anonymous_policy, value.policy.default_binding_ttl
     return apps.Application(
         app_id=value.app_id,
         display_name=value.display_name,
-        policy=apps.ApplicationPolicy(anonymous_policy=policy),
+        policy=apps.ApplicationPolicy(
+            anonymous_policy=apps.AnonymousPolicy.ValueType(anonymous),
+            default_binding_ttl=None if ttl is None else duration(ttl),
+        ),
         create_time=timestamp(value.create_time),
         update_time=timestamp(value.update_time),
         breakers=[

@@ -11,7 +11,7 @@ from bellhop_server.domain.device import DeviceState, Platform
 from bellhop_server.domain.errors import CredentialsInvalid
 from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.rpc import mapping
-from bellhop_server.rpc.calls import caller
+from bellhop_server.rpc.calls import caller, received
 from bellhop_server.rpc.pages import BY_ID, Paging, Position
 from bellhop_server.rpc.validation import validate
 
@@ -40,6 +40,10 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
             target=mapping.target_of(request),
             facts=mapping.facts_of(request),
             proof=caller().proof,
+            received=received(),
+            session_id=request.session_id,
+            binding_ttl=mapping.micros_of(request.binding_ttl) if request.HasField("binding_ttl") else None,
+            binding_generation=_generation(request),
         )
         return reg.RegisterDeviceResponse(
             device=mapping.device(registered.device),
@@ -51,12 +55,15 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
         self, request: reg.RegisterAnonymousDeviceRequest, context: Any
     ) -> reg.RegisterAnonymousDeviceResponse:
         validate(request)
-        registered = await self._registering.register_anonymous(
+        registered = await self._registering.register(
             app_id=caller().app_id,
             device_id=request.device_id,
+            user_id=None,
             target=mapping.target_of(request),
             facts=mapping.facts_of(request),
             proof=caller().proof,
+            received=received(),
+            binding_generation=_generation(request),
         )
         return reg.RegisterAnonymousDeviceResponse(
             device=mapping.device(registered.device),
@@ -69,13 +76,19 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
     ) -> reg.UnregisterDeviceResponse:
         validate(request)
         existed = await self._registering.unregister(
-            app_id=caller().app_id, device_id=request.device_id, proof=caller().proof
+            app_id=caller().app_id,
+            device_id=request.device_id,
+            proof=caller().proof,
+            expected_user_id=request.expected_user_id or None,
+            binding_generation=_generation(request),
         )
         return reg.UnregisterDeviceResponse(existed=existed)
 
     async def UnregisterUser(self, request: reg.UnregisterUserRequest, context: Any) -> reg.UnregisterUserResponse:
         validate(request)
-        count = await self._registering.unregister_user(app_id=caller().app_id, user_id=request.user_id)
+        count = await self._registering.unregister_user(
+            caller().app_id, request.user_id, received(), session_id=request.session_id
+        )
         return reg.UnregisterUserResponse(device_count=count)
 
     async def UpdateDevice(self, request: reg.UpdateDeviceRequest, context: Any) -> reg.UpdateDeviceResponse:
@@ -106,6 +119,7 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
         paging = Paging(request, caller().app_id, BY_ID, default=DEFAULT_PAGE, most=MAX_PAGE)
         query = DeviceQuery(
             app_id=caller().app_id,
+            now=received(),
             user_id=request.user_id,
             platforms=tuple(map(Platform, request.platforms)),
             states=tuple(map(DeviceState, request.states)) or (DeviceState.ACTIVE,),
@@ -128,3 +142,9 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
             kinds=[_KINDS[kind] for kind in sorted(caller().kinds)],
             expire_time=mapping.optional_timestamp(caller().expire_time),
         )
+
+
+def _generation(
+    request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest | reg.UnregisterDeviceRequest,
+) -> int | None:
+    return request.binding_generation if request.HasField("binding_generation") else None

@@ -16,6 +16,7 @@ from bellhop.v1 import (
     push_registry_pb2_grpc,
 )
 from bellhop_server.app.authenticating import Authenticating
+from bellhop_server.ports import Clock
 from bellhop_server.rpc.admission import Admission, Limits
 from bellhop_server.rpc.applications import ApplicationsServicer
 from bellhop_server.rpc.edge import Edge
@@ -86,12 +87,13 @@ class RpcServer:
         authenticating: Authenticating,
         admission: Admission,
         metrics: Metrics,
+        clock: Clock,
         *,
         limits: Limits,
         reflection: bool,
     ) -> None:
         self._admission = admission
-        self._edge = Edge(authenticating, admission, limits, metrics)
+        self._edge = Edge(authenticating, admission, limits, metrics, clock)
         self._server = grpc.aio.server(interceptors=(self._edge,), options=OPTIONS)
         applications_pb2_grpc.add_ApplicationsServicer_to_server(servicers.applications, self._server)
         push_registry_pb2_grpc.add_PushRegistryServicer_to_server(servicers.push_registry, self._server)

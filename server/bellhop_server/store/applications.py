@@ -34,11 +34,19 @@ class SqlApplications:
         """See `ports.ApplicationStore`."""
 
         def create(connection: Connection) -> None:
-            columns = ("app_id", "display_name", "anonymous_policy", "create_time", "update_time")
+            columns = (
+                "app_id",
+                "display_name",
+                "anonymous_policy",
+                "default_binding_ttl",
+                "create_time",
+                "update_time",
+            )
             row = (
                 application.app_id,
                 application.display_name,
                 application.policy.anonymous_policy,
+                application.policy.default_binding_ttl,
                 application.create_time,
                 application.update_time,
             )
@@ -73,6 +81,7 @@ class SqlApplications:
             values["display_name"] = display_name
         if policy is not None:
             values["anonymous_policy"] = policy.anonymous_policy
+            values["default_binding_ttl"] = policy.default_binding_ttl
         statement = update(applications).where(applications.c.app_id == app_id).values(values).returning(applications)
         row = await self._database.write(lambda connection: connection.execute(statement).one_or_none())
         if row is None:
@@ -125,7 +134,7 @@ def _application(row: Row[Any]) -> Application:
     return Application(
         app_id=row.app_id,
         display_name=row.display_name,
-        policy=Policy(anonymous_policy=AnonymousPolicy(row.anonymous_policy)),
+        policy=Policy(AnonymousPolicy(row.anonymous_policy), row.default_binding_ttl),
         create_time=row.create_time,
         update_time=row.update_time,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import Item
 from bellhop_server.domain.device import DeviceState, Platform, user_key
 from bellhop_server.domain.message import Audience, AudienceKind, Outcome, Result
@@ -30,29 +31,33 @@ class SqlAudiences:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def read_audience(self, app_id: str, audience: Audience, after: str, limit: int) -> AudiencePage:
+    async def read_audience(self, app_id: str, audience: Audience, after: str, limit: int, now: Micros) -> AudiencePage:
         """See `ports.MessageStore`. The `result_time` of `missing` is 0 until the page is added to the plan."""
         read = _READ[audience.kind]
-        return await self._database.read(lambda connection: read(connection, app_id, audience, after, limit))
+        return await self._database.read(lambda connection: read(connection, app_id, audience, after, limit, now))
 
 
-def _everyone(connection: Connection, app_id: str, audience: Audience, after: str, limit: int) -> AudiencePage:
+def _everyone(
+    connection: Connection, app_id: str, audience: Audience, after: str, limit: int, now: Micros
+) -> AudiencePage:
     """`after` is the last device id of the page before."""
     statement = _everyone_statement(connection.dialect.name, audience.platforms)
-    rows = connection.exec_driver_sql(statement, (app_id, after, limit)).all()
+    rows = connection.exec_driver_sql(statement, (app_id, after, limit, now)).all()
     excluded = frozenset(audience.exclude_user_ids)
     items = [_item(*row) for row in rows if row[1] not in excluded]
     return AudiencePage(items, [], rows[-1][0] if len(rows) == limit else None)
 
 
-def _devices(connection: Connection, app_id: str, audience: Audience, after: str, limit: int) -> AudiencePage:
+def _devices(
+    connection: Connection, app_id: str, audience: Audience, after: str, limit: int, now: Micros
+) -> AudiencePage:
     """`after` is the last named id of the page before."""
     named = _ordered_devices(audience)
     start = bisect_right(named, after)
     window = named[start : start + min(limit, DEVICE_WINDOW)]
     statement = _devices_statement(connection.dialect.name)
     ids = json.dumps(window) if connection.dialect.name == "sqlite" else window
-    found = {row[0]: row for row in connection.exec_driver_sql(statement, (app_id, ids)).all()}
+    found = {row[0]: row for row in connection.exec_driver_sql(statement, (app_id, ids, now)).all()}
     excluded = frozenset(audience.exclude_user_ids)
     items: list[Item] = []
     missing: list[Result] = []
@@ -74,7 +79,9 @@ def _devices(connection: Connection, app_id: str, audience: Audience, after: str
     return AudiencePage(items, missing, None if ended else window[-1])
 
 
-def _users(connection: Connection, app_id: str, audience: Audience, after: str, limit: int) -> AudiencePage:
+def _users(
+    connection: Connection, app_id: str, audience: Audience, after: str, limit: int, now: Micros
+) -> AudiencePage:
     """`after` is the user key (in hexadecimal) that the page before ended with, then `/device id` if there is more."""
     named = _ordered_users(audience)
     after_key, continued, after_device = after.partition("/")
@@ -86,7 +93,7 @@ def _users(connection: Connection, app_id: str, audience: Audience, after: str, 
     missing: list[Result] = []
     while position < len(named) and (wanted := limit - len(items) - len(missing)) > 0:
         window = named[position : position + min(wanted, USER_WINDOW)]
-        rows = _users_window(connection, app_id, audience.platforms, window, after_device, wanted)
+        rows = _users_window(connection, app_id, audience.platforms, window, after_device, wanted, now)
         items += [_item(*row) for _, *row in rows]
         with_devices = {row[0] for row in rows}
         if after_device:
@@ -108,9 +115,10 @@ def _users_window(
     window: Sequence[tuple[bytes, str]],
     after_device: str,
     limit: int,
+    now: Micros,
 ) -> Sequence[Sequence[Any]]:
     keys = [key for key, _ in window]
-    fixed = (app_id, keys[0], after_device, limit)
+    fixed = (app_id, keys[0], after_device, limit, now)
     if connection.dialect.name == "sqlite":
         size = next(size for size in _LIST_SIZES if size >= len(keys))
         statement = _users_statement("sqlite", platforms, size)
@@ -146,7 +154,7 @@ def _missing(reason: str, device_id: str = "", user_id: str = "") -> Result:
 
 @cache
 def _everyone_statement(dialect: Dialect, platforms: tuple[Platform, ...]) -> str:
-    statement = f"""SELECT device_id, user_id, binding_epoch, target_digest, platform FROM devices
+    statement = f"""SELECT device_id, {_bound_user("$4")}, binding_epoch, target_digest, platform FROM devices
         WHERE app_id = $1 AND device_id > $2 AND {_reachable(platforms)} ORDER BY device_id LIMIT $3"""  # noqa: S608 - numbers only
     return _in_words_of(dialect, statement)
 
@@ -154,21 +162,27 @@ def _everyone_statement(dialect: Dialect, platforms: tuple[Platform, ...]) -> st
 @cache
 def _devices_statement(dialect: Dialect) -> str:
     listed = "IN (SELECT value FROM json_each($2))" if dialect == "sqlite" else "= ANY($2::text[])"
-    statement = f"""SELECT device_id, user_id, binding_epoch, target_digest, platform, state FROM devices
+    statement = f"""SELECT device_id, {_bound_user("$3")}, binding_epoch, target_digest, platform, state FROM devices
         WHERE app_id = $1 AND device_id {listed}"""  # noqa: S608 - one of the two above
     return _in_words_of(dialect, statement)
 
 
 @cache
 def _users_statement(dialect: Dialect, platforms: tuple[Platform, ...], list_size: int) -> str:
-    listed = "= ANY($5::bytea[])"
+    listed = "= ANY($6::bytea[])"
     if dialect == "sqlite":
-        listed = f"IN ({', '.join(f'${place}' for place in range(5, 5 + list_size))})"
+        listed = f"IN ({', '.join(f'${place}' for place in range(6, 6 + list_size))})"
     # "Behind the place reached" in words that no database takes for a range to walk through.
     statement = f"""SELECT user_key, device_id, user_id, binding_epoch, target_digest, platform FROM devices
-        WHERE app_id = $1 AND user_key {listed} AND (user_key <> $2 OR device_id > $3) AND {_reachable(platforms)}
+        WHERE app_id = $1 AND user_key {listed} AND (user_key <> $2 OR device_id > $3)
+          AND (binding_expire_time IS NULL OR binding_expire_time > $5) AND {_reachable(platforms)}
         ORDER BY user_key, device_id LIMIT $4"""  # noqa: S608 - placeholders and numbers only
     return _in_words_of(dialect, statement)
+
+
+def _bound_user(now: str) -> str:
+    """The user that the device is bound to; none once the binding has ended."""
+    return f"CASE WHEN binding_expire_time <= {now} THEN NULL ELSE user_id END"
 
 
 def _reachable(platforms: Iterable[Platform]) -> str:

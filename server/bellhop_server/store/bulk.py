@@ -1,7 +1,8 @@
-"""Many rows in one statement: executemany on SQLite, arrays on PostgreSQL."""
+"""Many rows in one statement: lists of values on SQLite, arrays on PostgreSQL."""
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import (
@@ -18,6 +19,9 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+
+# Few different statements, each prepared once.
+_SQLITE_ROWS = (100, 20, 4, 1)
 
 # The first that fits; subclasses before what they derive from.
 _ARRAYS = (
@@ -47,8 +51,7 @@ def insert_many(
     if not rows:
         return 0
     if connection.dialect.name == "sqlite":
-        statement = _sqlite_insert(table, columns, on_conflict)
-        return connection.exec_driver_sql(statement, list(rows)).rowcount
+        return _insert_into_sqlite(connection, table, columns, rows, on_conflict)
     statement = _postgresql_insert(table, columns, on_conflict)
     return connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True)))).rowcount
 
@@ -57,13 +60,30 @@ def delete_some(connection: Connection, table: Table, condition: ColumnElement[b
     """Deletes at most `limit` rows; returns how many."""
     key = tuple_(*table.primary_key)
     some = select(*table.primary_key).where(condition).limit(limit)
-    return connection.execute(delete(table).where(key.in_(some))).rowcount
+    # The condition once more, since a row may have been changed while it was waited for.
+    return connection.execute(delete(table).where(key.in_(some), condition)).rowcount
+
+
+def _insert_into_sqlite(
+    connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], on_conflict: str
+) -> int:
+    """Many rows a statement: SQLite's driver hands over the interpreter's lock and takes it back with every statement,
+    and to take it from a busy event loop costs many times what a row does.
+    """
+    written = start = 0
+    for size in _SQLITE_ROWS:
+        while len(rows) - start >= size:
+            values = tuple(chain.from_iterable(rows[start : start + size]))
+            statement = _sqlite_insert(table, columns, size, on_conflict)
+            written += connection.exec_driver_sql(statement, values).rowcount
+            start += size
+    return written
 
 
 @cache
-def _sqlite_insert(table: Table, columns: tuple[str, ...], on_conflict: str) -> str:
-    places = ", ".join("?" * len(columns))
-    return _insert(table, columns, f"VALUES ({places})", on_conflict)
+def _sqlite_insert(table: Table, columns: tuple[str, ...], size: int, on_conflict: str) -> str:
+    places = f"({', '.join('?' * len(columns))})"
+    return _insert(table, columns, f"VALUES {', '.join([places] * size)}", on_conflict)
 
 
 @cache

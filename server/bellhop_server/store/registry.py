@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, func, not_, select
 
+from bellhop_server.domain import Micros
 from bellhop_server.domain.device import DeadTarget, Device, user_key
 from bellhop_server.domain.errors import DeviceNotFound
 from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
 from bellhop_server.store import device_rows
+from bellhop_server.store.binding_rows import bound_at
 from bellhop_server.store.database import Database
 from bellhop_server.store.group_writer import GroupWriter
 from bellhop_server.store.registry_group import apply_group
@@ -75,6 +77,13 @@ class SqlDevices:
         count = _filtered(select(func.count()).select_from(devices), query)
         return await self._database.read(lambda connection: connection.execute(count).scalar_one())
 
+    async def ended_bindings(self, now: Micros, limit: int) -> list[tuple[str, str]]:
+        """See `ports.DeviceStore`."""
+        end = devices.c.binding_expire_time
+        some = select(devices.c.app_id, devices.c.device_id).where(end <= now).order_by(end).limit(limit)
+        rows = await self._database.read(lambda connection: connection.execute(some).all())
+        return [(app_id, device_id) for app_id, device_id in rows]
+
     async def retire_targets(self, app_id: str, dead: Sequence[DeadTarget]) -> int:
         """See `ports.DeviceStore`."""
         if not dead:
@@ -111,14 +120,13 @@ class SqlDevices:
 
 def _filtered(statement: Select[Any], query: DeviceQuery) -> Select[Any]:
     statement = statement.where(devices.c.app_id == query.app_id)
+    bound = bound_at(query.now)
     if query.user_id:
-        statement = statement.where(devices.c.user_key == user_key(query.user_id))
+        statement = statement.where(devices.c.user_key == user_key(query.user_id), bound)
     if query.platforms:
         statement = statement.where(devices.c.platform.in_([platform.value for platform in query.platforms]))
     if query.states:
         statement = statement.where(devices.c.state.in_([state.value for state in query.states]))
     if query.anonymous is not None:
-        statement = statement.where(
-            devices.c.user_key.is_(None) if query.anonymous else devices.c.user_key.is_not(None)
-        )
+        statement = statement.where(not_(bound) if query.anonymous else bound)
     return statement
