@@ -198,6 +198,23 @@ async def test_ended_secret_stays_ended_when_it_was(store: SqlStore) -> None:
             await store.end_secret(app_id, secret_id, 400)
 
 
+async def test_what_a_process_remembers_is_over_when_another_says_so(store: SqlStore, other_store: SqlStore) -> None:
+    async def remembered() -> list[KnownSecret]:
+        return [found for found in await other_store.find_secrets([digest("s")]) if found.expire_time is None]
+
+    await store.create_application(application(), [secret("s")])
+    assert await remembered()
+    await store.end_secret("shop", "s", 200)
+    assert not await remembered()
+
+    await store.create_application(application("other"), [secret("t", app_id="other")])
+    assert await other_store.find_secrets([digest("t")])
+    await store.add_secret(secret("u", app_id="other"), others_end=300, live_limit=10)
+    assert [found.expire_time for found in await other_store.find_secrets([digest("t")])] == [300]
+    assert await store.delete_application("other")
+    assert not await other_store.find_secrets([digest("t")])
+
+
 async def test_first_use_of_a_device_secret_retires_the_others(store: SqlStore, database: Database) -> None:
     await add_device_secret(database, "d1", "old", pending=False)
     await add_device_secret(database, "d1", "lost", pending=True)

@@ -11,6 +11,7 @@ from bellhop_server.domain.errors import ApplicationAlreadyExists, ApplicationNo
 from bellhop_server.store.application_lock import lock_application
 from bellhop_server.store.bulk import delete_some, insert_many
 from bellhop_server.store.database import Database
+from bellhop_server.store.recent_secrets import until_forgotten
 from bellhop_server.store.secrets import add_secrets
 from bellhop_server.store.tables import applications, credentials, messages, metadata, secrets
 
@@ -94,6 +95,8 @@ class SqlApplications:
             await self._database.write(lambda connection: _disarm(connection, app_id))
         except ApplicationNotFound:
             return False
+        # Before its name is free for another one.
+        await until_forgotten()
         some = select(messages.c.ref).where(messages.c.app_id == app_id).limit(_MESSAGES)
         while refs := await self._database.read(lambda connection: list(connection.execute(some).scalars())):
             for table in _OF_MESSAGES:

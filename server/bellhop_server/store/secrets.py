@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select, text, update
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import KnownSecret, Secret, SecretKind
@@ -12,6 +12,7 @@ from bellhop_server.store.application_lock import lock_application, require_appl
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.database import Database
 from bellhop_server.store.group_writer import GroupWriter, Outcomes
+from bellhop_server.store.recent_secrets import RecentSecrets, until_forgotten
 from bellhop_server.store.tables import secrets
 
 _COLUMNS = (
@@ -38,7 +39,8 @@ class SqlSecrets:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._look_ups: GroupWriter[tuple[bytes, ...], list[KnownSecret]] = GroupWriter(database.read, _look_up)
+        self._look_ups: GroupWriter[Sequence[bytes], list[KnownSecret]] = GroupWriter(database.read, _look_up)
+        self._recent = RecentSecrets()
 
     async def add_secret(self, secret: Secret, others_end: Micros, live_limit: int) -> None:
         """See `ports.ApplicationStore`."""
@@ -54,6 +56,7 @@ class SqlSecrets:
             add_secrets(connection, [secret])
 
         await self._database.write(add)
+        await until_forgotten()
 
     async def list_secrets(self, app_id: str, ended_after: Micros, after: str, limit: int) -> list[Secret]:
         """See `ports.ApplicationStore`."""
@@ -79,11 +82,17 @@ class SqlSecrets:
         row = await self._database.write(end)
         if row is None:
             raise SecretNotFound(secret_id)
+        await until_forgotten()
         return _secret(row)
 
     async def find_secrets(self, digests: Sequence[bytes]) -> list[KnownSecret]:
         """See `ports.ApplicationStore`. Calls that come together share one statement."""
-        return await self._look_ups.submit(tuple(digests))
+        found = self._recent.get(digests)
+        if found is None:
+            asked = self._recent.monotonic()
+            found = await self._look_ups.submit(digests)
+            self._recent.remember(found, asked)
+        return found
 
     async def settle_device_secret(self, app_id: str, device_id: str, digest: bytes, now: Micros) -> None:
         """See `ports.ApplicationStore`."""
@@ -130,11 +139,13 @@ def add_secrets(connection: Connection, new: Sequence[Secret]) -> None:
     insert_many(connection, secrets, _COLUMNS, rows)
 
 
-def _look_up(connection: Connection, questions: list[tuple[bytes, ...]]) -> Outcomes[list[KnownSecret]]:
+_BY_DIGEST = select(secrets).where(secrets.c.digest.in_(bindparam("digests", expanding=True)))
+
+
+def _look_up(connection: Connection, questions: list[Sequence[bytes]]) -> Outcomes[list[KnownSecret]]:
     digests = {digest for question in questions for digest in question}
-    rows = connection.execute(select(secrets).where(secrets.c.digest.in_(digests))).all()
     found: dict[bytes, list[KnownSecret]] = {}
-    for row in rows:
+    for row in connection.execute(_BY_DIGEST, {"digests": list(digests)}):
         found.setdefault(row.digest, []).append(_known(row))
     return [[known for digest in dict.fromkeys(asked) for known in found.get(digest, ())] for asked in questions]
 
