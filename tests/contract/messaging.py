@@ -7,6 +7,7 @@ from typing import NamedTuple
 from bellhop_server.domain import DAY
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Item, NewBatch, Recorded
 from bellhop_server.domain.device import DeviceState, Platform, user_key
+from bellhop_server.domain.lanes import Share
 from bellhop_server.domain.message import Audience, AudienceKind, Message, Outcome, Result, Send, SendOptions
 from bellhop_server.domain.notification import Notification, Priority
 from bellhop_server.domain.planning import AudiencePage
@@ -97,13 +98,14 @@ def send(
     title: str = "Hello",
     priority: Priority = Priority.NORMAL,
     audience: Audience | None = None,
+    schedule_time: int | None = None,
 ) -> Send:
     """A send to everyone."""
     return Send(
         app_id=app_id,
         audience=audience or Audience(AudienceKind.EVERYONE),
         notification=Notification(title=title),
-        options=SendOptions(priority=priority),
+        options=SendOptions(priority=priority, schedule_time=schedule_time),
         request_id=request_id,
         message_id=message_id,
     )
@@ -134,8 +136,9 @@ async def planned(store: SqlStore, message: Message, *batches: Sequence[str], no
 
 
 async def claimed(store: SqlStore, worker: str = "w1", now: int = NOW, limit: int = 100) -> list[ClaimedBatch]:
-    """Batches under a lease that outlives the test."""
-    return await store.claim(worker, now, now + DAY, limit)
+    """Batches under a lease that outlives the test, up to so many of each lane."""
+    survey = await store.survey(now, ())
+    return await store.claim(worker, now, now + DAY, [Share(lane, 10**6, limit) for lane in survey.lanes], ())
 
 
 def result(device_id: str, outcome: Outcome = Outcome.ACCEPTED, *, user_id: str = "", reason: str = "") -> Result:

@@ -25,7 +25,7 @@ _CANCEL = (
     .values(
         cancel_time=_NOW,
         planned=true(),
-        state=case((_FINISHED, MessageState.CANCELLED), else_=MessageState.SENDING),
+        state=case((_FINISHED, MessageState.CANCELLED), else_=messages.c.state),
         complete_time=case((_FINISHED, _NOW), else_=messages.c.complete_time),
     )
     .returning(messages.c.ref, messages.c.app_id, messages.c.message_id, messages.c.request_id, messages.c.state)
