@@ -103,6 +103,8 @@ class ScriptedNotifier(notifier_pb2_grpc.NotifierServicer):
         self.watches: list[notifier_pb2.WatchMessageRequest] = []
         self.hung_up = threading.Event()
         self.stall_after: int | None = None
+        self.cancels: list[str] = []
+        self.cancelled = message_pb2.PushMessage(message_id="m1", state=message_pb2.MESSAGE_STATE_CANCELLED)
 
     def Send(
         self, request: notifier_pb2.SendRequest, context: grpc.ServicerContext
@@ -126,6 +128,12 @@ class ScriptedNotifier(notifier_pb2_grpc.NotifierServicer):
         rest = self.message[cursors.index(request.after_cursor) + 1 if request.after_cursor else 1 :]
         for event in self._play([accepted(request.after_cursor or "c0"), *rest], context):
             yield notifier_pb2.WatchMessageResponse(event=event)
+
+    def CancelMessage(
+        self, request: notifier_pb2.CancelMessageRequest, context: grpc.ServicerContext
+    ) -> notifier_pb2.CancelMessageResponse:
+        self.cancels.append(request.message_id)
+        return notifier_pb2.CancelMessageResponse(message=self.cancelled)
 
     def _play(
         self, events: Sequence[event_pb2.SendEvent], context: grpc.ServicerContext
@@ -167,7 +175,20 @@ class ScriptedRegistry(_Noting, push_registry_pb2_grpc.PushRegistryServicer):
         self, request: push_registry_pb2.RegisterDeviceRequest, context: grpc.ServicerContext
     ) -> push_registry_pb2.RegisterDeviceResponse:
         self._note(request, context)
-        return push_registry_pb2.RegisterDeviceResponse(device_secret="bhd_1", created=True)
+        device = device_pb2.Device(device_id=request.device_id, user_id=request.user_id)
+        return push_registry_pb2.RegisterDeviceResponse(device=device, device_secret="bhd_1", created=True)
+
+    def UnregisterDevice(
+        self, request: push_registry_pb2.UnregisterDeviceRequest, context: grpc.ServicerContext
+    ) -> push_registry_pb2.UnregisterDeviceResponse:
+        self._note(request, context)
+        return push_registry_pb2.UnregisterDeviceResponse(existed=not request.expected_user_id)
+
+    def UnregisterUser(
+        self, request: push_registry_pb2.UnregisterUserRequest, context: grpc.ServicerContext
+    ) -> push_registry_pb2.UnregisterUserResponse:
+        self._note(request, context)
+        return push_registry_pb2.UnregisterUserResponse(device_count=2)
 
     def UpdateDevice(
         self, request: push_registry_pb2.UpdateDeviceRequest, context: grpc.ServicerContext
@@ -199,6 +220,25 @@ class ScriptedApplications(_Noting, applications_pb2_grpc.ApplicationsServicer):
             ),
             client_secret="bhc_1",
             app_secret="bha_1",
+        )
+
+    def GetApplication(
+        self, request: applications_pb2.GetApplicationRequest, context: grpc.ServicerContext
+    ) -> applications_pb2.GetApplicationResponse:
+        self._note(request, context)
+        policy = applications_pb2.ApplicationPolicy(
+            anonymous_policy=applications_pb2.ANONYMOUS_POLICY_OFF, default_binding_ttl={"seconds": 60}
+        )
+        return applications_pb2.GetApplicationResponse(
+            application=applications_pb2.Application(app_id=request.app_id, policy=policy)
+        )
+
+    def UpdateApplication(
+        self, request: applications_pb2.UpdateApplicationRequest, context: grpc.ServicerContext
+    ) -> applications_pb2.UpdateApplicationResponse:
+        self._note(request, context)
+        return applications_pb2.UpdateApplicationResponse(
+            application=applications_pb2.Application(app_id=request.app_id)
         )
 
     def ListApplications(

@@ -11,6 +11,7 @@ import click
 # A command's module is imported when the command is used: `send` must not wait for a database library to load.
 _COMMANDS = {
     "app": "bellhop_cli.application",
+    "cancel": "bellhop_cli.cancel",
     "demo": "bellhop_cli.demo",
     "device": "bellhop_cli.device",
     "migrate": "bellhop_cli.migrate",

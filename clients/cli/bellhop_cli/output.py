@@ -64,6 +64,23 @@ def label(name: Callable[[_Value], str], value: _Value, prefix: str) -> str:
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+class TimeType(click.ParamType[Timestamp]):
+    """A point in time as RFC 3339 writes it, with its offset: `2026-12-01T08:00:00Z`, `2026-12-01T09:00:00+01:00`."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Timestamp:
+        """Refuses what is not one; how far away it may be is the server's word."""
+        if isinstance(value, Timestamp):
+            return value
+        time = Timestamp()
+        try:
+            time.FromJsonString(str(value).upper())
+        except ValueError:
+            self.fail(f"{str(value)!r} is not a time such as 2026-12-01T08:00:00Z.", param, ctx)
+        return time
+
+
 class DurationType(click.ParamType[Duration]):
     """A length of time: `90s`, `15m`, `24h`, `7d`, or a number of seconds."""
 

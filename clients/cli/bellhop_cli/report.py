@@ -6,14 +6,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from bellhop.v1.device_pb2 import Platform
-from bellhop.v1.event_pb2 import SendEvent
-from bellhop.v1.message_pb2 import OUTCOME_ACCEPTED, OUTCOME_NOT_REGISTERED, MessageCounts, Outcome, Result
-from bellhop_cli.output import console, json_line, label, table
+from bellhop.v1.event_pb2 import SendEvent, Summary
+from bellhop.v1.message_pb2 import (
+    MESSAGE_STATE_CANCELLED,
+    OUTCOME_ACCEPTED,
+    OUTCOME_NOT_REGISTERED,
+    MessageCounts,
+    Outcome,
+    Result,
+)
+from bellhop_cli.output import console, json_line, label, moment, table
 from bellhop_client import BellhopError, SendStream
 
 SHOWN_FAILURES = 20
@@ -21,29 +29,36 @@ _LINE_EVERY = 1.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
-async def follow(stream: SendStream, *, as_json: bool) -> int:
-    """Shows a stream to its end. Returns 0, or 1 when a provider did not take some of it. Raises BellhopError."""
+async def follow(stream: SendStream, *, as_json: bool, start: Timestamp | None = None) -> int:
+    """Shows a stream to its end. Returns 0, or 1 when a provider did not take some of it. Raises BellhopError.
+
+    `start`: when the message is sent, if not at once.
+    """
     try:
         if as_json:
             async for event in stream:
                 json_line(event)
         else:
-            await _Report(console()).follow(stream)
+            await _Report(console(), start).follow(stream)
     except (BellhopError, asyncio.CancelledError):
         if stream.accepted:
             after = f" --after {stream.cursor}" if stream.cursor else ""
             click.echo(f"The message goes on; so does: bellhop watch {stream.message_id}{after}", err=True)
         raise
-    return 0 if stream.summary is None or _all_accepted(stream.summary.counts) else 1
+    return 0 if stream.summary is None or _all_accepted(stream.summary) else 1
 
 
-def _all_accepted(counts: MessageCounts) -> bool:
+def _all_accepted(summary: Summary) -> bool:
+    counts = summary.counts
+    if summary.state == MESSAGE_STATE_CANCELLED:
+        return False
     return not counts.not_registered_count and all(each.outcome == OUTCOME_ACCEPTED for each in counts.outcomes)
 
 
 class _Report:
-    def __init__(self, out: Console) -> None:
+    def __init__(self, out: Console, start: Timestamp | None) -> None:
         self._out = out
+        self._start = start
         self._finished = 0
         self._failures: list[Result] = []
         self._failure_count = 0
@@ -54,13 +69,16 @@ class _Report:
                 self._note(event)
                 if event.HasField("accepted"):
                     again = " (known already: nothing was sent anew)" if event.accepted.replayed else ""
-                    self._out.print(f"Message {event.accepted.message_id} accepted{again}")
+                    start = f", to be sent at {moment(self._start)}" if self._start else ""
+                    self._out.print(f"Message {event.accepted.message_id} accepted{start}{again}")
                 elif event.HasField("results") or event.HasField("progress"):
                     show(self._finished, event.progress.counts)
         if stream.validated:
             self._out.print(f"Valid; it would go to {stream.validated.counts.device_count} devices now.")
         elif stream.summary:
-            self._out.print(_outcomes(stream.summary.counts))
+            if stream.summary.state == MESSAGE_STATE_CANCELLED:
+                self._out.print("The message was cancelled.")
+            self._out.print(outcomes(stream.summary.counts))
             self._print_failures()
 
     def _note(self, event: SendEvent) -> None:
@@ -124,7 +142,8 @@ class _Lines:
             self._out.print(f"{finished}{total} finished{waiting}")
 
 
-def _outcomes(counts: MessageCounts) -> Table:
+def outcomes(counts: MessageCounts) -> Table:
+    """How many devices by platform and outcome."""
     rows = [
         (
             label(Platform.Name, each.platform, "PLATFORM_"),

@@ -1,18 +1,20 @@
 """`bellhop send`: one message, and what becomes of it."""
 
+import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
 import click
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import Parse, ParseError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from bellhop.v1.device_pb2 import Platform
 from bellhop.v1.event_pb2 import ResultFilter
 from bellhop.v1.message_pb2 import Priority
 from bellhop.v1.notifier_pb2 import SendRequest
 from bellhop_cli.connection import Server, run, server_options
-from bellhop_cli.output import DurationType
+from bellhop_cli.output import DurationType, TimeType
 from bellhop_cli.report import follow
 
 
@@ -28,6 +30,8 @@ from bellhop_cli.report import follow
 @click.option("--data", multiple=True, metavar="KEY=VALUE", help="A value for the app; may be repeated.")
 @click.option("--collapse-key", help="A later message with the same key replaces this one.")
 @click.option("--ttl", type=DurationType(), help="How long it may wait: 90s, 15m, 24h, 7d. Default: 24h.")
+@click.option("--at", type=TimeType(), help="When to send: 2026-12-01T08:00:00Z. Default: now.")
+@click.option("--in", "wait", type=DurationType(), help="How long from now to send: 10m, 24h, 7d.")
 @click.option("--priority", type=click.Choice(["low", "normal", "high"]), help="Default: normal.")
 @click.option("--request-id", help="Your key for this send: repeating it is never a second push.")
 @click.option("--json-file", type=click.File("r", encoding="utf-8"), help="A SendRequest to start from; - for stdin.")
@@ -42,6 +46,9 @@ def command(server: Server, as_json: bool, **options: Any) -> int:
     Exit code: 0 when every device's provider took it, 1 when some did not, 2 when the call was refused.
     """
     request = _request(**options)
+    now = Timestamp()
+    now.GetCurrentTime()
+    start = request.options.schedule_time if request.options.HasField("schedule_time") else now
 
     async def work() -> int:
         async with server.client() as client:
@@ -55,7 +62,9 @@ def command(server: Server, as_json: bool, **options: Any) -> int:
                 accept_only=request.accept_only,
                 validate_only=request.validate_only,
             )
-            return await follow(stream, as_json=as_json)
+            return await follow(
+                stream, as_json=as_json, start=start if start.ToNanoseconds() > now.ToNanoseconds() else None
+            )
 
     return run(work)
 
@@ -73,6 +82,8 @@ def _request(
     data: Sequence[str],
     collapse_key: str | None,
     ttl: Duration | None,
+    at: Timestamp | None,
+    wait: Duration | None,
     priority: str | None,
     request_id: str | None,
     json_file: TextIO | None,
@@ -108,6 +119,13 @@ def _request(
         notification.data[key] = value
     if ttl is not None:
         request.options.ttl.CopyFrom(ttl)
+    if at is not None and wait is not None:
+        raise click.UsageError("Choose one: --at or --in.")
+    if at is not None:
+        request.options.schedule_time.CopyFrom(at)
+    if wait is not None:
+        # In whole seconds, so that what is shown is what is asked for.
+        request.options.schedule_time.FromSeconds(int(time.time()) + wait.seconds)
     if priority is not None:
         request.options.priority = Priority.Value(f"PRIORITY_{priority.upper()}")
     if request_id is not None:

@@ -78,6 +78,13 @@ class NotifierCalls(Connection):
         watch = pb.WatchMessageRequest(message_id=message_id, after_cursor=after_cursor, result_filter=result_filter)
         return SendStream(self._notifier, self._metadata, self._retry_policy, watch)
 
+    async def cancel_message(self, *, message_id: str) -> pb.CancelMessageResponse:
+        """Takes back what has not been handed over; nothing of the message is once this has returned.
+
+        Safe to repeat. A stream on the message goes on to its `summary`.
+        """
+        return await self._call(self._notifier.CancelMessage, pb.CancelMessageRequest(message_id=message_id))
+
     async def get_message(
         self, *, message_id: str, view: pb.MessageView.ValueType = pb.MESSAGE_VIEW_UNSPECIFIED
     ) -> pb.GetMessageResponse:
