@@ -22,12 +22,8 @@ from bellhop_server.domain.device import Target
 # Seconds. By then every mark that a wait may have found is past its deadline.
 LONGEST = HANDOVER + 2.0
 
-_DIGITS = 16
-
-
-def short(digest: bytes) -> str:
-    """A target as marks name it: the first 16 hexadecimal digits of its digest. Two that share them wait in vain."""
-    return digest[: _DIGITS // 2].hex()
+# Hexadecimal digits of a target's digest by which marks and items name it. Two that share them wait in vain.
+DIGITS = 16
 
 
 class Mark:
@@ -134,7 +130,7 @@ class Fence:
         users: Collection[str] = (),
     ) -> None:
         """Waits for the marks there are by now that have one of these names. To be called after the commit."""
-        names = [short(target.digest) for target in targets] if app_id in self._marks else []
+        names = [target.digest.hex()[:DIGITS] for target in targets] if app_id in self._marks else []
         ends = {end for mark in self._marks.get(app_id, ()) for end in mark.open_ends(devices, names, users)}
         keys = [(app_id, device_id) for device_id in devices]
         for key in keys:

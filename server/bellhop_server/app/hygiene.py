@@ -33,7 +33,7 @@ class Hygiene:
         """
         retired: list[DeadTarget] = []
         for device, answer in refusals:
-            dead = DeadTarget(device.device_id, device.target_digest, device.target_time)
+            dead = DeadTarget(device.device_id, bytes.fromhex(device.target_digest), device.target_time)
             if answer.verdict is Verdict.TOKEN_GONE_SINCE:
                 if not answer.invalid_since or device.target_time < answer.invalid_since:
                     retired.append(dead)

@@ -61,7 +61,7 @@ class Sheet:
             if device.target_accepted:
                 self.proven[Platform(device.platform)] += 1
             else:
-                self.taken.append((device.device_id, device.target_digest))
+                self.taken.append((device.device_id, bytes.fromhex(device.target_digest)))
         elif outcome is Outcome.TOKEN_INVALID or outcome is Outcome.TOKEN_MISMATCH:
             self.refused.append((device, answer))
             self.refusals.append(result)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from bellhop_server.app.fencing import short
+from bellhop_server.app.fencing import DIGITS
 from bellhop_server.app.sheet import Sheet
 from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import Item
@@ -46,8 +46,8 @@ def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> 
         if device is None or obstacle is not None:
             sheet.withhold(item, Outcome.SUPERSEDED, obstacle or "DeviceGone", 0, now)
             continue
-        if short(device.target_digest) != item.target_digest:
-            item.target_digest = short(device.target_digest)
+        if device.target_digest[:DIGITS] != item.target_digest:
+            item.target_digest = device.target_digest[:DIGITS]
             moved.append((position, item))
             continue
         key = (device.platform, device.apns_topic, device.apns_environment)

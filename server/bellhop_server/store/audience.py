@@ -13,6 +13,7 @@ from bellhop_server.domain.batch import Item
 from bellhop_server.domain.device import DeviceState, Platform, user_key
 from bellhop_server.domain.message import Audience, AudienceKind, Outcome, Result
 from bellhop_server.domain.planning import AudiencePage
+from bellhop_server.store.bulk import hexadecimal, select_many
 from bellhop_server.store.database import Database, Dialect
 
 # Users whose devices one statement reads, and the sizes into which SQLite's list of them is padded, so that few
@@ -21,6 +22,8 @@ USER_WINDOW = 500
 _LIST_SIZES = (1, 10, 100, USER_WINDOW)
 # Named devices that one statement reads.
 DEVICE_WINDOW = 1000
+
+_ITEM = ("device_id", "user_id", "binding_epoch", "target", "platform")
 
 _UNREACHABLE = {DeviceState.DEAD: "DeviceDead", DeviceState.UNVERIFIED: "DeviceUnverified"}
 
@@ -42,7 +45,7 @@ def _everyone(
 ) -> AudiencePage:
     """`after` is the last device id of the page before."""
     statement = _everyone_statement(connection.dialect.name, audience.platforms)
-    rows = connection.exec_driver_sql(statement, (app_id, after, limit, now)).all()
+    rows = select_many(connection, statement, (app_id, after, limit, now), _ITEM)
     excluded = frozenset(audience.exclude_user_ids)
     items = [_item(*row) for row in rows if row[1] not in excluded]
     return AudiencePage(items, [], rows[-1][0] if len(rows) == limit else None)
@@ -57,7 +60,7 @@ def _devices(
     window = named[start : start + min(limit, DEVICE_WINDOW)]
     statement = _devices_statement(connection.dialect.name)
     ids = json.dumps(window) if connection.dialect.name == "sqlite" else window
-    found = {row[0]: row for row in connection.exec_driver_sql(statement, (app_id, ids, now)).all()}
+    found = {row[0]: row for row in select_many(connection, statement, (app_id, ids, now), (*_ITEM, "state"))}
     excluded = frozenset(audience.exclude_user_ids)
     items: list[Item] = []
     missing: list[Result] = []
@@ -95,14 +98,14 @@ def _users(
         window = named[position : position + min(wanted, USER_WINDOW)]
         rows = _users_window(connection, app_id, audience.platforms, window, after_device, wanted, now)
         items += [_item(*row) for _, *row in rows]
-        with_devices = {row[0] for row in rows}
+        with_devices = {bytes.fromhex(row[0]) for row in rows}
         if after_device:
             with_devices.add(window[0][0])
         # A full answer may have been cut within the devices of its last user.
-        complete = bisect_left(window, (rows[-1][0], "")) if len(rows) == wanted else len(window)
+        complete = bisect_left(window, (bytes.fromhex(rows[-1][0]), "")) if len(rows) == wanted else len(window)
         missing += [_missing("NoDevice", user_id=user) for key, user in window[:complete] if key not in with_devices]
         if complete < len(window):
-            return AudiencePage(items, missing, f"{rows[-1][0].hex()}/{rows[-1][1]}")
+            return AudiencePage(items, missing, f"{rows[-1][0]}/{rows[-1][1]}")
         position += len(window)
         after_device = ""
     return AudiencePage(items, missing, named[position - 1][0].hex() if position < len(named) else None)
@@ -122,8 +125,11 @@ def _users_window(
     if connection.dialect.name == "sqlite":
         size = next(size for size in _LIST_SIZES if size >= len(keys))
         statement = _users_statement("sqlite", platforms, size)
-        return connection.exec_driver_sql(statement, (*fixed, *keys, *keys[-1:] * (size - len(keys)))).all()
-    return connection.exec_driver_sql(_users_statement("postgresql", platforms, 0), (*fixed, keys)).all()
+        return select_many(
+            connection, statement, (*fixed, *keys, *keys[-1:] * (size - len(keys))), ("user_hex", *_ITEM)
+        )
+    statement = _users_statement("postgresql", platforms, 0)
+    return select_many(connection, statement, (*fixed, keys), ("user_hex", *_ITEM))
 
 
 _READ = {
@@ -144,8 +150,13 @@ def _ordered_devices(audience: Audience) -> list[str]:
     return sorted(set(audience.ids))
 
 
-def _item(device_id: str, user_id: str | None, binding_epoch: int, target_digest: bytes, platform: int) -> Item:
-    return Item(device_id, user_id or "", binding_epoch, target_digest[:8].hex(), platform)
+def _item(device_id: str, user_id: str | None, binding_epoch: int, target: str, platform: int) -> Item:
+    return Item(device_id, user_id or "", binding_epoch, target, platform)
+
+
+def _target(dialect: Dialect) -> str:
+    """As items name it: the first 16 hexadecimal digits of its digest."""
+    return f"{hexadecimal(dialect, 'substr(target_digest, 1, 8)')} AS target"
 
 
 def _missing(reason: str, device_id: str = "", user_id: str = "") -> Result:
@@ -154,16 +165,16 @@ def _missing(reason: str, device_id: str = "", user_id: str = "") -> Result:
 
 @cache
 def _everyone_statement(dialect: Dialect, platforms: tuple[Platform, ...]) -> str:
-    statement = f"""SELECT device_id, {_bound_user("$4")}, binding_epoch, target_digest, platform FROM devices
-        WHERE app_id = $1 AND device_id > $2 AND {_reachable(platforms)} ORDER BY device_id LIMIT $3"""  # noqa: S608 - numbers only
+    statement = f"""SELECT device_id, {_bound_user("$4")} AS user_id, binding_epoch, {_target(dialect)}, platform
+        FROM devices WHERE app_id = $1 AND device_id > $2 AND {_reachable(platforms)} ORDER BY device_id LIMIT $3"""  # noqa: S608 - numbers only
     return _in_words_of(dialect, statement)
 
 
 @cache
 def _devices_statement(dialect: Dialect) -> str:
     listed = "IN (SELECT value FROM json_each($2))" if dialect == "sqlite" else "= ANY($2::text[])"
-    statement = f"""SELECT device_id, {_bound_user("$3")}, binding_epoch, target_digest, platform, state FROM devices
-        WHERE app_id = $1 AND device_id {listed}"""  # noqa: S608 - one of the two above
+    statement = f"""SELECT device_id, {_bound_user("$3")} AS user_id, binding_epoch, {_target(dialect)}, platform, state
+        FROM devices WHERE app_id = $1 AND device_id {listed}"""  # noqa: S608 - one of the two above
     return _in_words_of(dialect, statement)
 
 
@@ -173,8 +184,9 @@ def _users_statement(dialect: Dialect, platforms: tuple[Platform, ...], list_siz
     if dialect == "sqlite":
         listed = f"IN ({', '.join(f'${place}' for place in range(6, 6 + list_size))})"
     # "Behind the place reached" in words that no database takes for a range to walk through.
-    statement = f"""SELECT user_key, device_id, user_id, binding_epoch, target_digest, platform FROM devices
-        WHERE app_id = $1 AND user_key {listed} AND (user_key <> $2 OR device_id > $3)
+    user_hex = hexadecimal(dialect, "user_key")
+    statement = f"""SELECT {user_hex} AS user_hex, device_id, user_id, binding_epoch, {_target(dialect)}, platform
+        FROM devices WHERE app_id = $1 AND user_key {listed} AND (user_key <> $2 OR device_id > $3)
           AND (binding_expire_time IS NULL OR binding_expire_time > $5) AND {_reachable(platforms)}
         ORDER BY user_key, device_id LIMIT $4"""  # noqa: S608 - placeholders and numbers only
     return _in_words_of(dialect, statement)

@@ -1,5 +1,6 @@
 """Many rows in one statement: lists of values on SQLite, arrays on PostgreSQL."""
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from itertools import chain
@@ -54,6 +55,26 @@ def insert_many(
         return _insert_into_sqlite(connection, table, columns, rows, on_conflict)
     statement = _postgresql_insert(table, columns, on_conflict)
     return connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True)))).rowcount
+
+
+def select_many(
+    connection: Connection, statement: str, parameters: tuple[Any, ...], columns: Sequence[str]
+) -> Sequence[Sequence[Any]]:
+    """The rows of a statement that gives these columns: numbers and texts, for JSON has no bytes.
+
+    On SQLite they come as one row of JSON, for the reason that `_insert_into_sqlite` tells.
+    """
+    if connection.dialect.name == "sqlite":
+        names = ", ".join(columns)
+        grouped = f"SELECT json_group_array(json_array({names})) FROM ({statement})"  # noqa: S608 - our own names
+        rows: list[list[Any]] = json.loads(connection.exec_driver_sql(grouped, parameters).scalar_one())
+        return rows
+    return connection.exec_driver_sql(statement, parameters).all()
+
+
+def hexadecimal(dialect: str, column: str) -> str:
+    """SQL for bytes as hexadecimal digits, in lower case."""
+    return f"lower(hex({column}))" if dialect == "sqlite" else f"encode({column}, 'hex')"
 
 
 def delete_some(connection: Connection, table: Table, condition: ColumnElement[bool], limit: int) -> int:

@@ -9,15 +9,24 @@ from sqlalchemy import Connection, Row
 from bellhop_server.domain.application import Credential
 from bellhop_server.domain.delivery import Reading
 from bellhop_server.domain.device import Found
+from bellhop_server.store.bulk import hexadecimal, select_many
 from bellhop_server.store.credentials import sealed_credentials
 from bellhop_server.store.database import Database
 
-_FIELDS = ", ".join(f"devices.{name}" for name in Found._fields)
 
-_DEVICES_SQLITE = f"""SELECT {_FIELDS} FROM json_each(?) AS named
-  CROSS JOIN devices ON devices.app_id = ? AND devices.device_id = named.value"""  # noqa: S608 - our own names only
-_DEVICES_POSTGRESQL = f"""SELECT {_FIELDS} FROM devices
-  WHERE app_id = $1 AND device_id = ANY($2::text[])"""  # noqa: S608 - our own names only
+def _devices(dialect: str, named: str) -> str:
+    shown = {"target_digest": f"{hexadecimal(dialect, 'devices.target_digest')} AS target_digest"}
+    fields = ", ".join(shown.get(name, f"devices.{name}") for name in Found._fields)
+    return f"SELECT {fields} FROM {named}"  # noqa: S608 - our own names only
+
+
+_DEVICES = {
+    "sqlite": _devices(
+        "sqlite",
+        "json_each(?) AS named CROSS JOIN devices ON devices.device_id = named.value AND devices.app_id = ?",
+    ),
+    "postgresql": _devices("postgresql", "devices WHERE device_id = ANY($1::text[]) AND app_id = $2"),
+}
 _CANCELLED = {
     "sqlite": "SELECT cancel_time FROM messages WHERE ref = ?",
     "postgresql": "SELECT cancel_time FROM messages WHERE ref = $1",
@@ -34,15 +43,13 @@ class SqlPresence:
     async def read_present(self, app_id: str, message_ref: int, device_ids: Sequence[str]) -> Reading:
         """See `ports.MessageStore`. Each statement sees what was committed before it began."""
 
-        def read(connection: Connection) -> tuple[list[Row[Any]], bool, Sequence[Row[Any]]]:
+        def read(connection: Connection) -> tuple[Sequence[Sequence[Any]], bool, Sequence[Row[Any]]]:
             dialect = connection.dialect.name
             cancelled = connection.exec_driver_sql(_CANCELLED[dialect], (message_ref,)).scalar() is not None
             sealed = sealed_credentials(connection, app_id)
-            if dialect == "sqlite":
-                rows = connection.exec_driver_sql(_DEVICES_SQLITE, (json.dumps(device_ids), app_id)).all()
-            else:
-                rows = connection.exec_driver_sql(_DEVICES_POSTGRESQL, (app_id, list(device_ids))).all()
-            return list(rows), cancelled, sealed
+            ids = json.dumps(device_ids) if dialect == "sqlite" else list(device_ids)
+            rows = select_many(connection, _DEVICES[dialect], (ids, app_id), Found._fields)
+            return rows, cancelled, sealed
 
         rows, cancelled, sealed = await self._database.read(read)
         return Reading({row[0]: Found._make(row) for row in rows}, cancelled, self._unsealed(sealed))
