@@ -9,12 +9,17 @@ import click
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import ParseDict, ParseError
 
-from bellhop.v1.applications_pb2 import ApnsCredential, ApnsKey, SecretKind, SetCredentialRequest
+from bellhop.v1.applications_pb2 import ApnsCredential, ApnsKey, ApplicationPolicy, SecretKind, SetCredentialRequest
 from bellhop.v1.device_pb2 import ApnsEnvironment, Platform
 from bellhop_cli.connection import Server, run, server_options
 from bellhop_cli.output import DurationType, console, json_line, label, moment, table
 
 _app_id = click.argument("app_id", envvar="BELLHOP_APP_ID")
+_default_binding_ttl = click.option(
+    "--default-binding-ttl",
+    type=DurationType(),
+    help="How long a binding lasts that does not say so: 1 minute to 400 days.",
+)
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 
 
@@ -26,9 +31,10 @@ def command() -> None:
 @command.command("create")
 @click.argument("app_id", metavar="[APP]", default="")
 @click.option("--name", help="For people. Default: APP.")
+@_default_binding_ttl
 @_as_json
 @server_options
-def create(server: Server, app_id: str, name: str | None, as_json: bool) -> None:
+def create(server: Server, app_id: str, name: str | None, default_binding_ttl: Duration | None, as_json: bool) -> None:
     """Create an application; the only time that its secrets are shown.
 
     Give APP, --name or both: without APP the server makes an id.
@@ -38,7 +44,8 @@ def create(server: Server, app_id: str, name: str | None, as_json: bool) -> None
 
     async def work() -> None:
         async with server.admin_client() as admin:
-            made = await admin.create_application(app_id=app_id, display_name=name or app_id)
+            policy = default_binding_ttl and ApplicationPolicy(default_binding_ttl=default_binding_ttl)
+            made = await admin.create_application(app_id=app_id, display_name=name or app_id, policy=policy)
         if as_json:
             json_line(made)
             return
@@ -46,6 +53,38 @@ def create(server: Server, app_id: str, name: str | None, as_json: bool) -> None
         click.echo(f"export BELLHOP_CLIENT_SECRET={made.client_secret}")
         click.echo(f"export BELLHOP_APP_SECRET={made.app_secret}")
         click.echo("Keep these secrets: they are not shown again.", err=True)
+
+    run(work)
+
+
+@command.command("update")
+@_app_id
+@click.option("--name", help="A new one, for people.")
+@_default_binding_ttl
+@click.option("--no-default-binding-ttl", "no_ttl", is_flag=True, help="A binding that does not say so lasts for ever.")
+@_as_json
+@server_options
+def update(
+    server: Server, app_id: str, name: str | None, default_binding_ttl: Duration | None, no_ttl: bool, as_json: bool
+) -> None:
+    """Change what is given, and no more. Bindings that there are keep their end until they are registered again."""
+    if default_binding_ttl is not None and no_ttl:
+        raise click.UsageError("--default-binding-ttl does not go with --no-default-binding-ttl.")
+
+    async def work() -> None:
+        async with server.admin_client() as admin:
+            policy = None
+            if default_binding_ttl is not None or no_ttl:
+                # A policy is replaced as a whole.
+                policy = (await admin.get_application(app_id=app_id)).application.policy
+                policy.ClearField("default_binding_ttl")
+                if default_binding_ttl is not None:
+                    policy.default_binding_ttl.CopyFrom(default_binding_ttl)
+            changed = await admin.update_application(app_id=app_id, display_name=name, policy=policy)
+        if as_json:
+            json_line(changed)
+        else:
+            click.echo(f"Updated {changed.application.app_id}.")
 
     run(work)
 

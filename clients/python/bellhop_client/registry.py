@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from google.protobuf.duration_pb2 import Duration
+
 from bellhop.v1 import push_registry_pb2 as pb
 from bellhop.v1.device_pb2 import ApnsTarget, Device, DeviceState, Platform
 from bellhop.v1.push_registry_pb2_grpc import PushRegistryStub
@@ -30,6 +32,9 @@ class RegistryCalls(Connection):
         time_zone: str = "",
         app_version: str = "",
         attributes: Mapping[str, str] | None = None,
+        session_id: str = "",
+        binding_ttl: Duration | None = None,
+        binding_generation: int | None = None,
     ) -> pb.RegisterDeviceResponse:
         """Binds a device to a user: the login."""
         request = pb.RegisterDeviceRequest(
@@ -40,6 +45,9 @@ class RegistryCalls(Connection):
             time_zone=time_zone,
             app_version=app_version,
             attributes=attributes,
+            session_id=session_id,
+            binding_ttl=binding_ttl,
+            binding_generation=binding_generation,
         )
         return await self._call(self._registry.RegisterDevice, request)
 
@@ -52,6 +60,7 @@ class RegistryCalls(Connection):
         time_zone: str = "",
         app_version: str = "",
         attributes: Mapping[str, str] | None = None,
+        binding_generation: int | None = None,
     ) -> pb.RegisterAnonymousDeviceResponse:
         """Registers a device without a user, or unbinds it and keeps it."""
         request = pb.RegisterAnonymousDeviceRequest(
@@ -61,16 +70,23 @@ class RegistryCalls(Connection):
             time_zone=time_zone,
             app_version=app_version,
             attributes=attributes,
+            binding_generation=binding_generation,
         )
         return await self._call(self._registry.RegisterAnonymousDevice, request)
 
-    async def unregister_device(self, *, device_id: str) -> pb.UnregisterDeviceResponse:
+    async def unregister_device(
+        self, *, device_id: str, expected_user_id: str = "", binding_generation: int | None = None
+    ) -> pb.UnregisterDeviceResponse:
         """Takes a device out: the logout."""
-        return await self._call(self._registry.UnregisterDevice, pb.UnregisterDeviceRequest(device_id=device_id))
+        request = pb.UnregisterDeviceRequest(
+            device_id=device_id, expected_user_id=expected_user_id, binding_generation=binding_generation
+        )
+        return await self._call(self._registry.UnregisterDevice, request)
 
-    async def unregister_user(self, *, user_id: str) -> pb.UnregisterUserResponse:
-        """Takes out every device of a user."""
-        return await self._call(self._registry.UnregisterUser, pb.UnregisterUserRequest(user_id=user_id))
+    async def unregister_user(self, *, user_id: str, session_id: str = "") -> pb.UnregisterUserResponse:
+        """Takes out every device of a user, or those of one session."""
+        request = pb.UnregisterUserRequest(user_id=user_id, session_id=session_id)
+        return await self._call(self._registry.UnregisterUser, request)
 
     async def update_device(
         self,
