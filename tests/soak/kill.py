@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +25,7 @@ A round is one message to 20,000 devices by a real `bellhop serve`, which is kil
 message is planned, early, in the middle or late, then while its successor takes up what was left. After the last
 restart nobody calls. Looked at then: one final result for every device, told alike by the stream, resumed from its
 cursor over every kill, and by ListResults, and counted right; what had been told before a kill unchanged, and not
-pushed again; at most {CHUNK} devices in doubt for each kill; with `resend: NEVER` no push that the provider saw twice.
+pushed again; at most {CHUNK} devices UNKNOWN for each kill; with `resend: NEVER` no push that the provider saw twice.
 
 *kills*: when, with the pushes that the provider had taken and the results that the stream had told by then. *provider*:
 seconds until it answers, and streams on a connection. *in doubt*: devices that a kill left so; *twice*: those of them
@@ -83,6 +84,7 @@ async def _survive(plan: KillPlan, folder: Path, url: str) -> KillRound:
     try:
         return await play(plan, folder, url)
     except Exception as error:
+        traceback.print_exception(error)
         return KillRound(plan, wrong=[f"broke off: {type(error).__name__}: {error}"])
 
 

@@ -29,7 +29,8 @@ class Killable:
         self.app_secret = ""
         self._folder = folder
         self._process: Process | None = None
-        self._reading: asyncio.Task[bytes] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._said: list[bytes] = []
         self._environment = {key: value for key, value in os.environ.items() if not key.startswith("BELLHOP_")} | {
             "BELLHOP_LISTEN": "127.0.0.1:0",
             "BELLHOP_DATABASE_URL": database_url,
@@ -49,14 +50,24 @@ class Killable:
             stderr=PIPE,
         )
         assert self._process.stderr is not None
-        said = b""
         async for line in self._process.stderr:
-            said += line
+            self._said.append(line)
             if b'"address"' in line:
                 self.address = json.loads(line)["address"]
-                self._reading = asyncio.create_task(self._process.stderr.read())
+                self._reading = asyncio.create_task(self._read(self._process.stderr))
                 return
-        raise AssertionError(said.decode())
+        raise AssertionError(self.log)
+
+    @property
+    def log(self) -> str:
+        """What it has written in all its lives."""
+        return b"".join(self._said).decode()
+
+    @property
+    def pid(self) -> int:
+        """Of the process as it is now."""
+        assert self._process is not None
+        return self._process.pid
 
     async def kill(self) -> None:
         """SIGKILL: no farewell."""
@@ -70,6 +81,10 @@ class Killable:
         if self._process.returncode is None:
             self._process.terminate()
         return await self._gone()
+
+    async def _read(self, stderr: asyncio.StreamReader) -> None:
+        async for line in stderr:
+            self._said.append(line)
 
     async def _gone(self) -> int:
         assert self._process is not None
