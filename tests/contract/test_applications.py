@@ -144,6 +144,14 @@ async def test_look_up_finds_every_kind_by_its_digest(store: SqlStore, database:
     assert len(found) == 5
 
 
+async def test_look_up_finds_every_application_with_that_secret_again_and_again(store: SqlStore) -> None:
+    for app_id in ("shop", "other"):
+        await store.create_application(application(app_id), [secret("shared", app_id=app_id)])
+    for _ in range(3):
+        found = await store.find_secrets([digest("shared")])
+        assert sorted(known.app_id for known in found) == ["other", "shop"]
+
+
 async def test_look_ups_that_come_together_get_their_own_answers(store: SqlStore) -> None:
     await store.create_application(application(), [secret(f"s{n}") for n in range(50)])
     answers = await asyncio.gather(*(store.find_secrets([digest(f"s{n}"), digest(f"s{n}")]) for n in range(60)))

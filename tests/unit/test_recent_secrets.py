@@ -4,8 +4,8 @@ from bellhop_server.domain.application import KnownSecret, SecretKind, digest_of
 from bellhop_server.store.recent_secrets import SECONDS, RecentSecrets
 
 
-def secret(text: str, kind: SecretKind = SecretKind.CLIENT) -> KnownSecret:
-    return KnownSecret("shop", kind, digest_of(text), secret_id=text)
+def secret(text: str, kind: SecretKind = SecretKind.CLIENT, app_id: str = "shop") -> KnownSecret:
+    return KnownSecret(app_id, kind, digest_of(text), secret_id=text)
 
 
 class Seconds:
@@ -65,6 +65,16 @@ def test_one_that_is_not_known_means_looking_all_of_them_up() -> None:
     recent.remember([secret("s1")], 1000.0)
     assert recent.get([digest_of("s1"), digest_of("s2")]) is None
     assert recent.get([digest_of("s1"), digest_of("s1")]) == [secret("s1")]
+
+
+def test_one_text_may_be_the_secret_of_several() -> None:
+    recent = RecentSecrets(Seconds())
+    both = [secret("s1"), secret("s1", app_id="other")]
+    recent.remember(both, 1000.0)
+    recent.remember(both, 1000.0)
+    assert recent.get([digest_of("s1")]) == both
+    recent.remember([secret("s2"), secret("s2", SecretKind.DEVICE)], 1000.0)
+    assert recent.get([digest_of("s2")]) is None
 
 
 def test_secrets_of_devices_are_not_remembered() -> None:

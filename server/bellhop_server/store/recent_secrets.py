@@ -24,25 +24,28 @@ class RecentSecrets:
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.monotonic = monotonic
         self._since = -SECONDS
-        self._found: dict[bytes, KnownSecret] = {}
+        self._found: dict[bytes, list[KnownSecret]] = {}
 
     def get(self, digests: Iterable[bytes]) -> list[KnownSecret] | None:
         """What they are; None: at least one of them has to be looked up."""
         if self.monotonic() >= self._since + SECONDS:
             return None
         try:
-            return [self._found[digest] for digest in dict.fromkeys(digests)]
+            return [secret for digest in dict.fromkeys(digests) for secret in self._found[digest]]
         except KeyError:
             return None
 
     def remember(self, found: Iterable[KnownSecret], asked: float) -> None:
-        """What a look-up found that began at `asked`, by `monotonic`."""
+        """All that a look-up found, which began at `asked` by `monotonic`."""
         if asked >= self._since + SECONDS:
             self._found.clear()
             self._since = asked
         elif asked < self._since:
             return  # It would be good for longer than it may.
+        by_digest: dict[bytes, list[KnownSecret]] = {}
         for secret in found:
-            # Devices' secrets change with every registration, and one text may be several devices' secret.
-            if secret.kind is not SecretKind.DEVICE:
-                self._found[secret.digest] = secret
+            by_digest.setdefault(secret.digest, []).append(secret)
+        for digest, same in by_digest.items():
+            # Devices' secrets change with every registration.
+            if all(secret.kind is not SecretKind.DEVICE for secret in same):
+                self._found[digest] = same
