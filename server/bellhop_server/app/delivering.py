@@ -4,15 +4,17 @@ import asyncio
 import logging
 
 from bellhop_server.app.handover import Handover
-from bellhop_server.domain import SECOND, Micros
+from bellhop_server.domain import MILLISECOND, SECOND, Micros
 from bellhop_server.domain.batch import ClaimedBatch
 from bellhop_server.domain.delivery import LEASE
 from bellhop_server.domain.errors import BellhopError
-from bellhop_server.domain.lanes import Lane, Lanes
+from bellhop_server.domain.lanes import Lane, Lanes, Survey
 from bellhop_server.ports import Clock, Queue, Store, Work
 
 POLL = 5.0
 PAUSE = 0.5
+# For so long a look at what waits is good enough.
+LOOK: Micros = 20 * MILLISECOND
 
 _log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ class Deliverer:
         self._handover = handover
         self._listener = queue.listen(Work.DELIVER)
         self._lanes = Lanes()
+        self._survey = Survey([], None), 0
         self._active: set[asyncio.Task[None]] = set()
         self._held: set[int] = set()
 
@@ -72,8 +75,7 @@ class Deliverer:
     async def _take_on(self) -> Micros | None:
         """Claims a share of each lane that has something due; returns when more will be."""
         now = self._clock.now()
-        # A store that was away for longer than a lease must not have us do again what we still have in hand.
-        survey = await self._store.survey(now, self._held)
+        survey = await self._look(now)
         shares = self._lanes.allot(survey.lanes)
         if not shares:
             return survey.next_due
@@ -94,6 +96,15 @@ class Deliverer:
                 self._active.add(task)
                 task.add_done_callback(self._active.discard)
         return survey.next_due
+
+    async def _look(self, now: Micros) -> Survey:
+        """What waits; as it was a moment ago, while there is enough to do to look often."""
+        survey, looked_at = self._survey
+        if not looked_at <= now < looked_at + LOOK:
+            # A store that was away for longer than a lease must not have us do again what we still have in hand.
+            survey = await self._store.survey(now, self._held)
+            self._survey = survey, now
+        return survey
 
     async def _carry_out(self, lane: Lane, batch: ClaimedBatch) -> None:
         left = len(batch.items)
@@ -116,6 +127,9 @@ class Deliverer:
             settle(left)
 
     def _until(self, next_due: Micros | None) -> float:
-        if next_due is None:
-            return POLL
-        return min(POLL, max(0.05, (next_due - self._clock.now()) / SECOND))
+        """Seconds until there may be more to do that nobody announces."""
+        now = self._clock.now()
+        if now < self._survey[1] + LOOK:
+            # What was announced since the last look has not been seen yet.
+            return LOOK / SECOND
+        return POLL if next_due is None else min(POLL, max(0.05, (next_due - now) / SECOND))

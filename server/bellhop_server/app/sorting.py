@@ -40,11 +40,12 @@ def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> 
     moved: list[tuple[int, Item]] = []
     identity = _identity(sheet.message)
     find, end = reading.devices.get, sheet.expire_time
+    to_users = sheet.message.audience.kind is AudienceKind.USERS
     for position, item in enumerate(items):
         device = find(item.device_id)
-        obstacle = _obstacle(sheet, item, device, now)
+        obstacle = "DeviceGone" if device is None else _obstacle(sheet, to_users, item, device, now)
         if device is None or obstacle is not None:
-            sheet.withhold(item, Outcome.SUPERSEDED, obstacle or "DeviceGone", 0, now)
+            sheet.withhold(item, Outcome.SUPERSEDED, obstacle or "", 0, now)
             continue
         if device.target_digest[:DIGITS] != item.target_digest:
             item.target_digest = device.target_digest[:DIGITS]
@@ -67,13 +68,11 @@ def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> 
     return Sorted([lot for lot in lots.values() if isinstance(lot, Lot)], moved)
 
 
-def _obstacle(sheet: Sheet, item: Item, device: Found | None, now: Micros) -> str | None:
+def _obstacle(sheet: Sheet, to_users: bool, item: Item, device: Found, now: Micros) -> str | None:
     """Why the device, as it is now, is no longer one that the message is for; None: it is."""
-    if device is None:
-        return "DeviceGone"
     audience = sheet.message.audience
     expired = device.binding_expire_time is not None and device.binding_expire_time <= now
-    if audience.kind is AudienceKind.USERS:
+    if to_users:
         if device.user_id != item.user_id or device.binding_epoch != item.binding_epoch:
             return "BindingChanged"
         if expired:

@@ -5,6 +5,7 @@ Times are integers: microseconds since the Unix epoch, UTC (`Micros`). Enums car
 
 Micros = int
 
+MILLISECOND: Micros = 1_000
 SECOND: Micros = 1_000_000
 MINUTE: Micros = 60 * SECOND
 HOUR: Micros = 60 * MINUTE

@@ -7,21 +7,21 @@ from typing import Any
 import structlog
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     ColumnElement,
     Connection,
     Row,
     Select,
+    SmallInteger,
     UpdateBase,
     bindparam,
     case,
     false,
     func,
+    literal,
     literal_column,
     or_,
     select,
     true,
-    tuple_,
     union_all,
     update,
 )
@@ -31,6 +31,7 @@ from bellhop_server.domain.batch import ClaimedBatch, NewBatch, Recorded
 from bellhop_server.domain.errors import ConcurrentChange
 from bellhop_server.domain.lanes import Lane, Share, Survey
 from bellhop_server.domain.message import MessageState
+from bellhop_server.domain.notification import Priority
 from bellhop_server.domain.planning import AudiencePage
 from bellhop_server.store.batch_rows import insert_batches, unpack
 from bellhop_server.store.database import Database
@@ -51,8 +52,8 @@ _START = (
 )
 
 # In literals, or SQLite has no use for the partial indexes.
-_UNHELD: ColumnElement[bool] = literal_column("batches.lease_until = 0", Boolean)
-_LEASED_ROWS: ColumnElement[bool] = literal_column("batches.lease_until > 0", Boolean)
+_UNHELD: ColumnElement[bool] = literal_column("batches.lease_until = 0")
+_LEASED_ROWS: ColumnElement[bool] = literal_column("batches.lease_until > 0")
 _NOW = bindparam("now", type_=BigInteger)
 _NOT_HELD = batches.c.batch_id.not_in(bindparam("held", expanding=True))
 _NOBODY = {"worker": "", "lease": "", "lease_until": 0}
@@ -202,18 +203,22 @@ def _claim() -> UpdateBase:
 
 
 def _waiting() -> Select[Any]:
-    """The lanes that have something, by leaps from one to the next along the index, and what they have."""
-    names = (batches.c.app_id, batches.c.priority)
-    first = select(*names).where(_UNHELD).order_by(*names).limit(1).subquery()
-    lanes = select(first.c.app_id, first.c.priority).cte("lanes", recursive=True)
-    beyond = tuple_(*names) > tuple_(lanes.c.app_id, lanes.c.priority)
-    leaps = [select(name).where(_UNHELD, beyond).order_by(*names).limit(1).scalar_subquery() for name in names]
-    lanes = lanes.union_all(select(*leaps).where(lanes.c.app_id.is_not(None)))
-    of_lane = (batches.c.app_id == lanes.c.app_id) & (batches.c.priority == lanes.c.priority) & _UNHELD
+    """The lanes that have something, by leaps from one application to the next along the index, and what they have."""
+    first = select(func.min(batches.c.app_id).label("app_id")).where(_UNHELD)
+    apps = first.cte("apps", recursive=True)
+    leap = select(func.min(batches.c.app_id)).where(_UNHELD, batches.c.app_id > apps.c.app_id).scalar_subquery()
+    apps = apps.union_all(select(leap).where(apps.c.app_id.is_not(None)))
+    priorities = union_all(
+        *(select(literal(each, SmallInteger).label("priority")) for each in map(int, Priority))
+    ).subquery()
+    of_lane = (batches.c.app_id == apps.c.app_id) & (batches.c.priority == priorities.c.priority) & _UNHELD
     fresh = select(literal_column("1")).where(of_lane, batches.c.retry == false()).exists()
     retry_turn = select(func.min(batches.c.turn)).where(of_lane, batches.c.retry == true()).scalar_subquery()
-    return select(lanes.c.app_id, lanes.c.priority, fresh.label("fresh"), retry_turn.label("retry_turn")).where(
-        lanes.c.app_id.is_not(None)
+    lanes = apps.join(priorities, true())
+    return (
+        select(apps.c.app_id, priorities.c.priority, fresh.label("fresh"), retry_turn.label("retry_turn"))
+        .select_from(lanes)
+        .where(apps.c.app_id.is_not(None))
     )
 
 
