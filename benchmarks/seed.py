@@ -33,19 +33,22 @@ _TIME = 1_790_000_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Seeded:
-    """The secrets, which both applications share."""
+    """The secrets."""
 
     client_secret: str
     app_secret: str
+    other_app_secret: str
 
 
 async def seed(database_url: str, master_key: str, count: int) -> Seeded:
     """Makes APP with `count` devices of as many people, and OTHER with its own; each has been reached before."""
     await upgrade(database_url)
-    made = Seeded("bhc_" + secrets.token_urlsafe(32), "bha_" + secrets.token_urlsafe(32))
+    made = Seeded(*(prefix + secrets.token_urlsafe(32) for prefix in ("bhc_", "bha_", "bha_")))
     async with SqlStore.open(database_url, MasterKey.parse(master_key)) as store:
-        for app_id in (APP, OTHER):
-            kinds = ((SecretKind.CLIENT, made.client_secret), (SecretKind.APP, made.app_secret))
+        for app_id, kinds in (
+            (APP, ((SecretKind.CLIENT, made.client_secret), (SecretKind.APP, made.app_secret))),
+            (OTHER, ((SecretKind.APP, made.other_app_secret),)),
+        ):
             await store.create_application(
                 Application(app_id, "Benchmark", Policy(), _TIME, _TIME),
                 [Secret(f"{app_id}{kind}", app_id, kind, digest_of(text), text[-4:], _TIME) for kind, text in kinds],

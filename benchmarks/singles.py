@@ -1,6 +1,7 @@
 """Messages to one person and logouts: alone, and while the same process sends a broadcast to everyone."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks.percentiles import percentile
@@ -26,7 +27,7 @@ def singles(stage: Stage, sizes: Sizes) -> list[str]:
     notes = []
     for backend in sizes.databases:
         with stage.service(backend, sizes.broadcast) as (service, seeded):
-            secrets = json.dumps({"client": seeded.client_secret, "app": seeded.app_secret})
+            secrets = json.dumps(asdict(seeded))
             told = answer(module("singles_client", service.address, secrets, sizes.broadcast, sizes.singles, backend))
         for kind, about in KINDS.items():
             idle, loaded = (_milliseconds(stage, told[phase], kind) for phase in ("idle", "loaded"))

@@ -45,9 +45,9 @@ class Caller:
         self.until = float("inf")
 
     async def __aenter__(self) -> "Caller":
-        self.same = Client(self._address, app_id=APP, app_secret=self._secrets["app"])
-        self._other = Client(self._address, app_id=OTHER, app_secret=self._secrets["app"])
-        self._phones = Client(self._address, app_id=APP, client_secret=self._secrets["client"])
+        self.same = Client(self._address, app_id=APP, app_secret=self._secrets["app_secret"])
+        self._other = Client(self._address, app_id=OTHER, app_secret=self._secrets["other_app_secret"])
+        self._phones = Client(self._address, app_id=APP, client_secret=self._secrets["client_secret"])
         return self
 
     async def __aexit__(self, *_: object) -> None:
