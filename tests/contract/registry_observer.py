@@ -1,17 +1,24 @@
-"""P2 from the outside: what one command may have changed in the registry, told from its rows before and after.
+"""P2 and P5 from the outside: what one command may have changed in the registry, told from its rows before and after.
 
 It knows none of the decisions of the rules, only what must never happen and what must always be possible.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from bellhop_server.domain.application import SecretKind
 from bellhop_server.domain.device import Device, DeviceState, Target
-from bellhop_server.domain.errors import BellhopError
-from bellhop_server.domain.registration import Register, RegistryAnswer, RegistryCommand, Unregister, UnregisterUser
+from bellhop_server.domain.errors import BellhopError, StaleBinding
+from bellhop_server.domain.registration import (
+    Expire,
+    Register,
+    RegistryAnswer,
+    RegistryCommand,
+    Unregister,
+    UnregisterUser,
+)
 from bellhop_server.store import device_rows
 from bellhop_server.store.tables import devices, secrets
 
@@ -32,6 +39,10 @@ class Seen:
         ]
         assert len(found) < 2
         return found[0] if found else None
+
+    def as_of(self, now: int) -> "Seen":
+        """As everybody has to see it at that time."""
+        return Seen({name: device.as_of(now) for name, device in self.devices.items()}, self.live)
 
     def opens(self, device_id: str, secret: bytes | None) -> bool:
         return secret in self.live.get(device_id, frozenset())
@@ -58,32 +69,55 @@ class Observer:
         self._epochs: set[int] = set()
         self._ever: dict[str, set[bytes]] = {}
         self._dead: dict[str, set[bytes]] = {}
+        self._shown: dict[str, int] = {}
+        self._ended_logins: dict[tuple[str, str], int] = {}
 
     def check(
         self, command: RegistryCommand, outcome: RegistryAnswer | BellhopError, before: Seen, after: Seen
     ) -> None:
         """Raises AssertionError when the command may not have had this outcome."""
+        if isinstance(outcome, RegistryAnswer):
+            _check_departed(outcome, before, after)
+        before, after = self._settled(command.now, before, after)
         self._check_bindings(before, after)
         self._check_secrets(before, after)
         if isinstance(outcome, BellhopError):
             assert after == before, "what is refused changes nothing"
-            assert not _must_succeed(command, before)
+            assert isinstance(outcome, StaleBinding) <= self._late(command)
+            assert self._late(command) or not _must_succeed(command, before)
+            return
+        assert not self._late(command)
+        if isinstance(command, Expire):
+            assert after == before
             return
         if isinstance(command, UnregisterUser):
-            gone = {name for name, device in before.devices.items() if device.user_id == command.user_id}
+            login = (command.user_id, command.session_id)
+            self._ended_logins[login] = max(command.now, self._ended_logins.get(login, 0))
+            gone = {
+                name
+                for name, device in before.devices.items()
+                if device.user_id == command.user_id and command.session_id in ("", device.session_id)
+            }
             assert outcome.removed == len(gone)
             _check_others(gone, before, after)
             assert not gone & after.devices.keys()
             return
         self._check_authority(command, before, after)
+        if isinstance(command, Register | Unregister) and command.binding_generation is not None:
+            self._shown[command.device_id] = command.binding_generation
         if isinstance(command, Unregister):
-            assert outcome.removed == (command.device_id in before.devices)
-            assert command.device_id not in after.devices
+            known = before.devices.get(command.device_id)
+            goes = known is not None and command.expected_user_id in (None, known.user_id)
+            assert outcome.removed == goes
+            assert (command.device_id in after.devices) == (known is not None and not goes)
             return
         device = after.devices[command.device_id]
         assert outcome.device == device
         if isinstance(command, Register):
             assert (device.user_id, device.facts) == (command.user_id, command.facts)
+            ttl = None if command.user_id is None else command.binding_ttl
+            assert device.binding_expire_time == (None if ttl is None else command.now + ttl)
+            assert device.session_id == command.session_id
             assert outcome.created == (command.device_id not in before.devices)
             assert outcome.secret_issued == after.opens(command.device_id, command.fresh_secret)
             if not outcome.secret_issued:
@@ -92,10 +126,34 @@ class Observer:
             assert device.user_id == before.devices[command.device_id].user_id
         self._check_target(command, device, before, after)
 
+    def _settled(self, now: int, before: Seen, after: Seen) -> tuple[Seen, Seen]:
+        """Both as everybody sees them, with an epoch for the end of a binding where there is one already."""
+        ended = Seen(dict(before.as_of(now).devices), before.live)
+        for name, device in ended.devices.items():
+            was, then = before.devices[name], after.devices.get(name)
+            if device is was or then is None or then.user_id is not None or then.binding_epoch == was.binding_epoch:
+                continue
+            assert then.binding_epoch not in self._epochs
+            self._epochs.add(then.binding_epoch)
+            ended.devices[name] = replace(device, binding_epoch=then.binding_epoch)
+        return ended, after.as_of(now)
+
+    def _late(self, command: RegistryCommand) -> bool:
+        """Whether a later login or logout is known, of those that can come too late."""
+        if not isinstance(command, Register | Unregister):
+            return False
+        generation = command.binding_generation
+        if generation is not None and generation < self._shown.get(command.device_id, 0):
+            return True
+        if not isinstance(command, Register) or command.user_id is None:
+            return False
+        logins = [(command.user_id, ""), (command.user_id, command.session_id)]
+        return any(command.received < self._ended_logins.get(login, 0) for login in logins)
+
     def _check_bindings(self, before: Seen, after: Seen) -> None:
         for name, device in after.devices.items():
             earlier = before.devices.get(name)
-            if earlier is not None and earlier.user_id == device.user_id:
+            if earlier is not None and (earlier.user_id, earlier.session_id) == (device.user_id, device.session_id):
                 assert device.binding_epoch == earlier.binding_epoch
                 assert device.bind_time == earlier.bind_time
             else:
@@ -178,6 +236,18 @@ def _waits(command: Any, before: Seen) -> bool:
     return known is None or (unclaimed and known.state is DeviceState.UNVERIFIED)
 
 
+def _check_departed(answer: RegistryAnswer, before: Seen, after: Seen) -> None:
+    """Whoever went, or has another binding or target, is told as they were; and nobody else."""
+    gone = {
+        name
+        for name, device in before.devices.items()
+        if name not in after.devices
+        or (device.binding_epoch, device.target) != (after.devices[name].binding_epoch, after.devices[name].target)
+    }
+    assert {device.device_id for device in answer.departed} == gone
+    assert {before.devices[name].binding_epoch for name in gone} <= {each.binding_epoch for each in answer.departed}
+
+
 def _check_others(named: set[str], before: Seen, after: Seen) -> None:
     """Whoever is not named is as before, secrets included."""
     for name in (before.devices.keys() | after.devices.keys()) - named:
@@ -187,7 +257,7 @@ def _check_others(named: set[str], before: Seen, after: Seen) -> None:
 
 def _must_succeed(command: RegistryCommand, before: Seen) -> bool:
     """Whether it has what it takes: authority and no device secret, or the device's live one and no user to bind to."""
-    if isinstance(command, UnregisterUser):
+    if isinstance(command, UnregisterUser | Expire):
         return True
     known = command.device_id in before.devices
     proof = command.proof

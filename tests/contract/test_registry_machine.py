@@ -1,20 +1,23 @@
-"""P2 under anything: random commands with random proofs, on both databases."""
+"""P2 and P5 under anything: random commands with random proofs and clocks that jump, on both databases."""
 
 import asyncio
 import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from enum import Enum, auto
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
+from bellhop_server.domain import DAY, MINUTE
 from bellhop_server.domain.application import Application, Policy, digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Platform, Target
 from bellhop_server.domain.errors import BellhopError
 from bellhop_server.domain.registration import (
+    Expire,
     Proof,
     Register,
     RegistryAnswer,
@@ -29,13 +32,22 @@ from bellhop_server.store.seal import MasterKey
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.registry_observer import Observer, Seen, look
 
-pytestmark = pytest.mark.promise("P2")
+pytestmark = [pytest.mark.promise("P2"), pytest.mark.promise("P5")]
 
 # Few of each, so that they meet.
 DEVICES = st.sampled_from(["phone", "tablet", "\U0001f4f1"])
 USERS = st.sampled_from(["ann", "A\u030angstro\u0308m", "\u00c5ngstr\u00f6m"])
 TARGETS = st.sampled_from([Target(Platform.APNS, f"{number:02x}" * 32) for number in range(3)])
 FACTS = st.sampled_from([DeviceFacts(), DeviceFacts("de", "Europe/Vienna", "1", {"tier": "gold"})])
+
+
+SESSIONS = st.sampled_from(["", "web", "kiosk"])
+GENERATIONS = st.none() | st.integers(1, 4)
+TTLS = st.none() | st.sampled_from([MINUTE, 2 * MINUTE])
+# How long a call has been under way.
+DELAYS = st.sampled_from([0, 0, 2, 10, MINUTE])
+BINDINGS = st.fixed_dictionaries({"session_id": SESSIONS, "binding_ttl": TTLS, "binding_generation": GENERATIONS})
+UNNAMED = {"session_id": "", "binding_ttl": None, "binding_generation": None}
 
 
 class World:
@@ -66,6 +78,9 @@ class World:
 
     def look(self, app_id: str) -> Seen:
         return self._runner.run(self.database.read(lambda connection: look(connection, app_id)))
+
+    def ended(self, now: int) -> list[tuple[str, str]]:
+        return self._runner.run(self.store.ended_bindings(now, 1_000))
 
     def close(self) -> None:
         self._runner.run(self.store.aclose())
@@ -105,25 +120,54 @@ class RegistryMachine(RuleBasedStateMachine):
         self._observer = Observer()
         self._seen = Seen({}, {})
         self._shown: dict[str, set[bytes]] = {}
-        self._now = 1_000
+        self._now = DAY
 
-    @rule(device=DEVICES, user=st.none() | USERS, at=st.none() | TARGETS, facts=FACTS, proof=PROOFS)
+    @rule(
+        device=DEVICES,
+        user=st.none() | USERS,
+        at=st.none() | TARGETS,
+        facts=FACTS,
+        proof=PROOFS,
+        binding=BINDINGS,
+        delay=DELAYS,
+    )
     def register(
-        self, device: str, user: str | None, at: Target | None, facts: DeviceFacts, proof: tuple[bool, Shown]
+        self,
+        device: str,
+        user: str | None,
+        at: Target | None,
+        facts: DeviceFacts,
+        proof: tuple[bool, Shown],
+        binding: dict[str, Any] = UNNAMED,
+        delay: int = 0,
     ) -> None:
         now = self._tick()
         shown = self._proof(device, at, *proof)
-        self._do(Register(self._app, device, user, at, facts, shown, digest_of(f"a fresh secret {now}"), now, now))
+        fresh = digest_of(f"a fresh secret {now}")
+        if user is None:
+            binding = UNNAMED | {"binding_generation": binding["binding_generation"]}
+        self._do(Register(self._app, device, user, at, facts, shown, fresh, now, now - delay, **binding))
 
-    @rule(device=DEVICES, user=USERS, at=TARGETS)
-    def log_in(self, device: str, user: str, at: Target) -> None:
-        self.register(device, user, at, DeviceFacts(), (True, Shown.NONE))
+    @rule(device=DEVICES, user=USERS, at=TARGETS, binding=BINDINGS)
+    def log_in(self, device: str, user: str, at: Target, binding: dict[str, Any]) -> None:
+        self.register(device, user, at, DeviceFacts(), (True, Shown.NONE), binding)
+
+    @rule(passed=st.sampled_from([MINUTE // 2, MINUTE, 2 * MINUTE]))
+    def wait(self, passed: int) -> None:
+        self._now += passed
+
+    @rule()
+    def write_down_what_has_ended(self) -> None:
+        ended = self._world.ended(self._tick())
+        if ended:
+            self._do(Expire(self._app, tuple(name for app_id, name in ended if app_id == self._app), self._now))
 
     @rule(device=DEVICES)
     def log_in_again(self, device: str) -> None:
         known = self._seen.devices.get(device)
         if known is not None:
-            self.register(device, known.user_id, None, known.facts, (True, Shown.NONE))
+            session = {"session_id": known.session_id}
+            self.register(device, known.user_id, None, known.facts, (True, Shown.NONE), UNNAMED | session)
 
     @rule(device=DEVICES, at=st.none() | TARGETS)
     def unbind_itself(self, device: str, at: Target | None) -> None:
@@ -138,13 +182,14 @@ class RegistryMachine(RuleBasedStateMachine):
         shown = self._proof(device, at, *proof)
         self._do(Update(self._app, device, at, None, None, "2", {"a": "b"}, ("tier",), shown, self._tick()))
 
-    @rule(device=DEVICES, proof=PROOFS)
-    def unregister(self, device: str, proof: tuple[bool, Shown]) -> None:
-        self._do(Unregister(self._app, device, self._proof(device, None, *proof), self._tick()))
+    @rule(device=DEVICES, proof=PROOFS, expected=st.none() | USERS, generation=GENERATIONS)
+    def unregister(self, device: str, proof: tuple[bool, Shown], expected: str | None, generation: int | None) -> None:
+        shown = self._proof(device, None, *proof)
+        self._do(Unregister(self._app, device, shown, self._tick(), expected, generation))
 
-    @rule(user=USERS)
-    def unregister_user(self, user: str) -> None:
-        self._do(UnregisterUser(self._app, user, self._tick()))
+    @rule(user=USERS, session=SESSIONS)
+    def unregister_user(self, user: str, session: str) -> None:
+        self._do(UnregisterUser(self._app, user, self._tick(), session))
 
     def _do(self, command: RegistryCommand) -> None:
         outcome = self._world.execute(command)
@@ -198,36 +243,46 @@ def _commands(draw: st.DrawFn) -> list[RegistryCommand]:
     commands: list[RegistryCommand] = []
     fresh = [f"a secret that was issued by command {place}" for place in range(12)]
     texts = st.sampled_from([*fresh, "a secret that a device brought to Bellhop", "short"])
+    now = DAY
     for place in range(draw(st.integers(4, 12))):
-        kind = draw(st.sampled_from([Register, Register, Register, Update, Unregister, UnregisterUser]))
-        device, at, user, now = draw(DEVICES), draw(st.none() | TARGETS), draw(st.none() | USERS), 1_000 + place
+        kind = draw(st.sampled_from([Register, Register, Register, Update, Unregister, UnregisterUser, Expire]))
+        device, at, user = draw(DEVICES), draw(st.none() | TARGETS), draw(st.none() | USERS)
+        now += draw(st.sampled_from([1, 1, 1, MINUTE]))
         text = draw(st.none() | texts)
         proof = Proof(
             draw(st.booleans()), None if text is None else digest_of(text), text is not None and len(text) >= 32
         )
         if kind is Register:
-            commands.append(Register("", device, user, at, draw(FACTS), proof, digest_of(fresh[place]), now, now))
+            received, binding = now - draw(DELAYS), draw(BINDINGS) if user else UNNAMED
+            secret = digest_of(fresh[place])
+            commands.append(Register("", device, user, at, draw(FACTS), proof, secret, now, received, **binding))
         elif kind is Update:
             commands.append(Update("", device, at, "en", None, None, {"a": "b"}, (), proof, now))
         elif kind is Unregister:
-            commands.append(Unregister("", device, proof, now))
+            commands.append(Unregister("", device, proof, now, draw(st.none() | USERS), draw(GENERATIONS)))
+        elif kind is UnregisterUser:
+            commands.append(UnregisterUser("", user or "ann", now, draw(SESSIONS)))
         else:
-            commands.append(UnregisterUser("", user or "ann", now))
+            commands.append(Expire("", ("phone", "tablet"), now))
     return commands
 
 
 def _compared(answers: list[RegistryAnswer | BellhopError]) -> list[object]:
-    """Answers without the application's name, and with epochs by the order in which they first appear."""
+    """Answers without the application's name, and with epochs by the order in which they first appear.
+
+    In a group the end of a binding is met by commands that have nothing to do with it, so who departed is left out.
+    """
     order: dict[int, int] = {}
     found: list[object] = []
     for answer in answers:
         if isinstance(answer, BellhopError):
             found.append((type(answer), answer.metadata))
         elif answer.device is None:
-            found.append(answer)
+            found.append(replace(answer, departed=()))
         else:
             epoch = order.setdefault(answer.device.binding_epoch, len(order))
-            found.append(replace(answer, device=replace(answer.device, app_id="", binding_epoch=epoch)))
+            device = replace(answer.device, app_id="", binding_epoch=epoch)
+            found.append(replace(answer, device=device, departed=()))
     return found
 
 
@@ -244,10 +299,11 @@ def test_a_group_does_what_its_members_would_do_one_by_one(world: World) -> None
         assert _compared(answers) == _compared(one_by_one)
         expected, found = world.look(alone), world.look(together)
         assert found.live == expected.live
-        assert _without_names(found) == _without_names(expected)
+        assert _without_names(found, commands[-1].now) == _without_names(expected, commands[-1].now)
 
     compare()
 
 
-def _without_names(seen: Seen) -> dict[str, Device]:
-    return {name: replace(device, app_id="", binding_epoch=0) for name, device in seen.devices.items()}
+def _without_names(seen: Seen, now: int) -> dict[str, Device]:
+    devices = seen.as_of(now).devices
+    return {name: replace(device, app_id="", binding_epoch=0) for name, device in devices.items()}
