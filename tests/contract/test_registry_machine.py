@@ -169,6 +169,23 @@ class RegistryMachine(RuleBasedStateMachine):
             session = {"session_id": known.session_id}
             self.register(device, known.user_id, None, known.facts, (True, Shown.NONE), UNNAMED | session)
 
+    @rule(device=DEVICES, session=SESSIONS)
+    def log_in_by_another_session(self, device: str, session: str) -> None:
+        known = self._seen.devices.get(device)
+        if known is not None and known.user_id is not None:
+            binding = UNNAMED | {"session_id": session}
+            self.register(device, known.user_id, None, known.facts, (True, Shown.NONE), binding)
+
+    @rule(device=DEVICES, user=USERS, at=TARGETS, ended=SESSIONS, session=SESSIONS)
+    def log_in_late(self, device: str, user: str, at: Target, ended: str, session: str) -> None:
+        self.unregister_user(user, ended)
+        binding = UNNAMED | {"session_id": session}
+        self.register(device, user, at, DeviceFacts(), (True, Shown.NONE), binding, delay=2)
+
+    @rule(device=DEVICES, expected=USERS)
+    def log_out_expected(self, device: str, expected: str) -> None:
+        self.unregister(device, (True, Shown.NONE), expected, None)
+
     @rule(device=DEVICES, at=st.none() | TARGETS)
     def unbind_itself(self, device: str, at: Target | None) -> None:
         self.register(device, None, at, DeviceFacts(), (False, Shown.LIVE))
