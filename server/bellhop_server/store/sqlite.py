@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event
+from sqlalchemy import Connection, Engine, QueuePool, RootTransaction, create_engine, event
 
 from bellhop_server.domain.errors import Overloaded, ServiceUnavailable
 from bellhop_server.store.failures import Availability, DatabaseRefused, is_away
@@ -151,24 +151,14 @@ class SqliteDatabase:
 
     def _outcomes(self, writes: list[_Write]) -> list[_Outcome]:
         try:
-            return self._commit(writes)
+            connection, transaction = self._begin()
         except Exception as error:
-            if len(writes) == 1:
-                return [_Outcome(writes[0].future, None, self._availability.translate(error))]
-        # One of them, or all of them together, cannot be done: each for itself, with an outcome of its own.
-        return [outcome for write in writes for outcome in self._outcomes([write])]
-
-    def _commit(self, writes: list[_Write]) -> list[_Outcome]:
-        """Carries all of them out in one transaction."""
+            # Nobody's fault. Trying each for itself would have every one of them wait for the lock.
+            return [_Outcome(write.future, None, self._availability.translate(error)) for write in writes]
         try:
-            if self._connection is None:
-                self._connection = self._write_engine.connect()
-            if _identity(self._path) != self._file:
-                # SQLite would go on writing to a file that nobody will find again.
-                raise DatabaseRefused(f"{self._path} is not the file that was opened.")
-            with self._connection.begin():
+            with transaction:
                 outcomes = [
-                    _Outcome(write.future, write.fn(self._connection), None)
+                    _Outcome(write.future, write.fn(connection), None)
                     for write in writes
                     # A caller that has gone by now gets nothing written.
                     if not write.future.done()
@@ -176,9 +166,26 @@ class SqliteDatabase:
         except Exception as error:
             if is_away(error):
                 self._disconnect()
+            if len(writes) == 1:
+                return [_Outcome(writes[0].future, None, self._availability.translate(error))]
+        else:
+            self._availability.worked()
+            return outcomes
+        # One of them, or all of them together, cannot be done: each for itself, with an outcome of its own.
+        return [outcome for write in writes for outcome in self._outcomes([write])]
+
+    def _begin(self) -> tuple[Connection, RootTransaction]:
+        try:
+            if self._connection is None:
+                self._connection = self._write_engine.connect()
+            if _identity(self._path) != self._file:
+                # SQLite would go on writing to a file that nobody will find again.
+                raise DatabaseRefused(f"{self._path} is not the file that was opened.")
+            return self._connection, self._connection.begin()
+        except Exception as error:
+            if is_away(error):
+                self._disconnect()
             raise
-        self._availability.worked()
-        return outcomes
 
     def _disconnect(self) -> None:
         if self._connection is not None:
