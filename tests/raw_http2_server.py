@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import os
 import select
 import socket
 import ssl
@@ -81,6 +82,9 @@ def reset(stream: int, code: int) -> bytes:
 
 def window_update(stream: int, increment: int) -> bytes:
     return frame(WINDOW_UPDATE, 0, stream, increment.to_bytes(4))
+
+
+BOUNDLESS = settings({MAX_CONCURRENT: 1000, INITIAL_WINDOW: 2**31 - 1}), window_update(0, 2**31 - 65536)
 
 
 class Reader:
@@ -204,6 +208,26 @@ class Peer:
         """Reads until the client has closed."""
         while self.receive():
             pass
+
+
+class Arrived:
+    """What the client's machine has sent, below TLS, once the script no longer reads."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._socket = socket.socket(fileno=os.dup(peer.socket.fileno()))
+        self._socket.setblocking(True)
+
+    def here(self) -> int:
+        """Bytes that this machine has and nobody has read."""
+        return int.from_bytes(fcntl.ioctl(self._socket, termios.FIONREAD, bytes(4)), "little")
+
+    def rest(self) -> int:
+        """Reads to the end, and returns how many bytes there were."""
+        count = 0
+        with self._socket, contextlib.suppress(ConnectionError):
+            while data := self._socket.recv(1 << 16):
+                count += len(data)
+        return count
 
 
 def serve_all(peer: Peer) -> None:

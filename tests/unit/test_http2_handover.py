@@ -1,11 +1,7 @@
 """When a request counts as handed over, and what becomes of one that cannot be known to be: over real sockets."""
 
 import asyncio
-import contextlib
-import fcntl
-import os
 import socket
-import termios
 import threading
 import time
 
@@ -14,10 +10,11 @@ from bellhop_server.providers.engine import REFUSED_STREAM, FailureKind
 from bellhop_server.providers.reasons import Reason
 from tests.raw_http2_server import (
     ACK,
-    INITIAL_WINDOW,
+    BOUNDLESS,
     MAX_CONCURRENT,
     PING,
     RST_STREAM,
+    Arrived,
     Peer,
     RawServer,
     Request,
@@ -27,11 +24,8 @@ from tests.raw_http2_server import (
     reset,
     serve_all,
     settings,
-    window_update,
 )
 from tests.request_batch import RecordingBatch, World
-
-BOUNDLESS = settings({MAX_CONCURRENT: 1000, INITIAL_WINDOW: 2**31 - 1}), window_update(0, 2**31 - 65536)
 
 
 def requests(peer: Peer, count: int) -> list[Request]:
@@ -45,26 +39,6 @@ def acknowledge(peer: Peer, number: int = 1) -> None:
     while len(peer.reader.of(PING)) < number:
         assert peer.receive()
     peer.send(frame(PING, ACK, 0, peer.reader.of(PING)[number - 1].payload))
-
-
-class Arrived:
-    """What the client's machine has sent, below TLS, once the script no longer reads."""
-
-    def __init__(self, peer: Peer) -> None:
-        self._socket = socket.socket(fileno=os.dup(peer.socket.fileno()))
-        self._socket.setblocking(True)
-
-    def here(self) -> int:
-        """Bytes that this machine has and nobody has read."""
-        return int.from_bytes(fcntl.ioctl(self._socket, termios.FIONREAD, bytes(4)), "little")
-
-    def rest(self) -> int:
-        """Reads to the end, and returns how many bytes there were."""
-        count = 0
-        with self._socket, contextlib.suppress(ConnectionError):
-            while data := self._socket.recv(1 << 16):
-                count += len(data)
-        return count
 
 
 def test_slow_answers_do_not_hold_up_what_was_received(world: World) -> None:

@@ -7,7 +7,7 @@ from bellhop_server.providers.engine import Pong
 from bellhop_server.providers.in_flight import InFlight
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.reasons import Reason
-from tests.raw_http2_server import ACK, INITIAL_WINDOW, PING, frame, reply, settings
+from tests.raw_http2_server import ACK, INITIAL_WINDOW, MAX_CONCURRENT, PING, frame, reply, settings
 from tests.request_batch import RecordingBatch
 from tests.unit.engine_talk import BODY, FIELDS, Talk
 
@@ -127,23 +127,32 @@ async def test_a_body_that_waits_for_a_window_is_not_behind_a_ping(journey: Jour
 async def test_what_is_late_is_late_by_its_deadline_or_for_its_answer(journey: Journey) -> None:
     one, three = journey.submit(0.0, deadline=8.0), journey.submit(0.0, deadline=20.0)
     journey.submit(1.0, deadline=20.0)
-    assert journey.in_flight.late(7.9) == {}
-    assert journey.in_flight.late(8.0) == {one: Reason.HANDOVER_TIMEOUT}
+    assert journey.in_flight.late(7.9) == ({}, [])
+    assert journey.in_flight.late(8.0) == ({one: Reason.HANDOVER_TIMEOUT}, [])
     del journey.in_flight.unconfirmed[one]
     assert journey.in_flight.due() == 1.0  # To ask.
-    assert journey.in_flight.late(9.9) == {}
-    assert journey.in_flight.late(10.0) == {three: Reason.ANSWER_TIMEOUT}
+    assert journey.in_flight.late(9.9) == ({}, [])
+    assert journey.in_flight.late(10.0) == ({three: Reason.ANSWER_TIMEOUT}, [])
 
 
-async def test_what_is_confirmed_is_not_late_but_may_stay_unanswered(journey: Journey) -> None:
+async def test_what_is_confirmed_is_late_only_for_its_answer(journey: Journey) -> None:
     one, three = journey.submit(0.0), journey.submit(0.5)
     assert journey.ask(1.0)
     journey.acknowledge()
-    assert journey.in_flight.late(9.0) == {}
+    assert journey.in_flight.late(8.0) == ({}, [])
     assert journey.in_flight.due() == 10.0
-    assert journey.in_flight.unanswered(9.9) == []
-    assert journey.in_flight.unanswered(10.0) == [one]
-    assert journey.in_flight.unanswered(10.5) == [one, three]
+    assert journey.in_flight.late(9.9) == ({}, [])
+    assert journey.in_flight.late(10.0) == ({}, [one])
+    del journey.in_flight.confirmed[one]
+    assert journey.in_flight.due() == 10.5
+    assert journey.in_flight.late(10.5) == ({}, [three])
+
+
+async def test_with_nothing_in_flight_nothing_is_due(journey: Journey) -> None:
+    one = journey.submit(0.0)
+    del journey.in_flight.unconfirmed[one]
+    assert journey.in_flight.due() == float("inf")
+    assert journey.in_flight.late(100.0) == ({}, [])
 
 
 async def test_a_moved_deadline_changes_nothing_for_what_is_in_flight(journey: Journey) -> None:
@@ -151,8 +160,8 @@ async def test_a_moved_deadline_changes_nothing_for_what_is_in_flight(journey: J
     _, work, _ = journey.in_flight.unconfirmed[one]
     assert isinstance(work.batch, RecordingBatch)
     work.batch.deadline = float("-inf")
-    assert journey.in_flight.late(7.9) == {}
-    assert [*journey.in_flight.late(8.0)] == [one]
+    assert journey.in_flight.late(7.9) == ({}, [])
+    assert journey.in_flight.late(8.0) == ({one: Reason.HANDOVER_TIMEOUT}, [])
 
 
 async def test_what_may_arrive_is_told_by_the_bytes_that_have(journey: Journey) -> None:
@@ -166,11 +175,11 @@ async def test_what_may_arrive_is_told_by_the_bytes_that_have(journey: Journey) 
     assert not journey.in_flight.may_arrive([one, three], written=900, arrived=900)
 
 
-async def test_what_waits_for_a_window_is_taken_back_by_a_reset_alone(journey: Journey) -> None:
+async def test_what_waits_for_a_window_is_taken_back_by_a_reset_alone() -> None:
+    """With h2 a body never waits: it is in frames when it is submitted."""
+    journey = Journey(Talk("ngh2", settings({MAX_CONCURRENT: 1000})))
     stream = journey.submit(0.0, flush=False)
     journey.talk.feed(settings({INITIAL_WINDOW: 0}))
-    if journey.talk.reader.requests:
-        pytest.skip("h2 frames a body when it is submitted")
     assert not journey.in_flight.may_arrive([stream], written=900, arrived=0)
     journey.talk.engine.cancel(stream)
     journey.talk.feed(settings({INITIAL_WINDOW: 65535}))

@@ -197,7 +197,7 @@ def test_refused_streams_are_tried_a_few_times(world: World, monkeypatch: pytest
             pool = world.pool(server.port)
             batch = RecordingBatch(1, seconds=15)
             pool.send(batch)
-            hurried = RecordingBatch(1, seconds=0.1, first=1)
+            hurried = RecordingBatch(1, seconds=0.3, first=1)
             pool.send(hurried)
             await hurried.finished()
             assert hurried.counts() == {"not_sent": 1}

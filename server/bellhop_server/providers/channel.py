@@ -3,6 +3,9 @@
 The TLS of asyncio and uvloop drops what it has received when a write fails, and with it the answers of a server that
 closes early. Here ciphertext stays in our hands until it is read, and when the transport is lost the kernel is asked
 for the rest.
+
+When a socket is closed or its process killed, the kernel would go on sending for minutes what it holds. Here only
+`close`, behind the last answer, lets it.
 """
 
 import asyncio
@@ -19,7 +22,9 @@ from bellhop_server.providers.tls import TlsClient
 
 _PAUSE_READING = 256 * 1024
 _MOST_SALVAGED = 4 << 20
-_LINGER_NONE = struct.pack("ii", 1, 0)
+# At the end of the socket the kernel throws away what it has not sent (RST), or goes on in the background.
+_THROW_AWAY = struct.pack("ii", 1, 0)
+_SEND_ON = struct.pack("ii", 0, 0)
 
 
 class Channel(asyncio.Protocol):
@@ -92,19 +97,15 @@ class Channel(asyncio.Protocol):
         if self.connected and not self.lost and not self._live().is_closing():
             self._tls.shutdown()
             self.flush()
+            if self._socket is not None:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _SEND_ON)
             self._live().close()
 
     def abort(self) -> None:
-        """Drops the transport, and what neither the peer nor the kernel has."""
+        """Drops the transport, and all that has not left this machine."""
         self._aborted = True
         if self.connected and not self.lost:
             self._live().abort()
-
-    def reset(self) -> None:
-        """As `abort`, and has the kernel throw away what it holds: it would go on sending for minutes."""
-        if self._socket is not None and not self.lost:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
-        self.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         live = self._transport = cast(asyncio.Transport, transport)
@@ -117,6 +118,7 @@ class Channel(asyncio.Protocol):
         plain = live.get_extra_info("socket")
         self._socket = socket.fromfd(plain.fileno(), plain.family, plain.type)
         self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _THROW_AWAY)
         self.heard = self._clock()
         self.connected = True
         self._wake()

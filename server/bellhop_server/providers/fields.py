@@ -10,6 +10,8 @@ _NEEDED = frozenset({b":method", b":scheme", b":path"})
 # They belong to one HTTP/1.1 connection (RFC 9113 section 8.2.2).
 _CONNECTION = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 _OVERHEAD = 32
+# The tab is not forbidden by RFC 9113, but nobody needs it.
+_FORBIDDEN = b"\r\n\0\t"
 
 # An adapter sends a few combinations of names millions of times, so each is looked at once.
 _known: dict[tuple[bytes, ...], int] = {}
@@ -24,16 +26,16 @@ def check(headers: Headers, most: int = LARGEST_HEADER_LIST) -> None:
     """
     if not headers:
         raise InvalidRequest("no header fields")
-    names, values = zip(*headers, strict=True)
+    names, values = zip(*headers, strict=False)
     size = _known.get(names)
     if size is None:
         size = _check_names(names)
-    # One search over all values costs a tenth of a search in each.
-    joined = b"\n".join(values)
-    if joined.count(b"\n") != len(values) - 1 or b"\r" in joined or b"\0" in joined:
-        raise InvalidRequest("a header value holds CR, LF or NUL")
-    if b" \n" in joined or b"\n " in joined or b"\t" in joined or joined[:1] == b" " or joined[-1:] == b" ":
-        raise InvalidRequest("a header value holds a tab, or begins or ends with a space")
+    # One pass over all values costs a tenth of one over each.
+    joined = b"".join(values)
+    if len(joined.translate(None, _FORBIDDEN)) != len(joined):
+        raise InvalidRequest("a header value holds CR, LF, NUL or a tab")
+    if tuple(map(bytes.strip, values)) != values:
+        raise InvalidRequest("a header value begins or ends with a space")
     size += len(joined)
     if size > LARGEST_HEADER_LIST:
         raise InvalidRequest(f"header fields over {LARGEST_HEADER_LIST} bytes")

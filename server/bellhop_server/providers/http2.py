@@ -99,7 +99,7 @@ class Connection:
     def abort(self, reason: Reason, detail: str = "") -> None:
         """Ends it now: bytes that have not left this machine never will; answers that have arrived still count."""
         self._drain(reason, detail)
-        self.channel.reset()
+        self.channel.abort()
         if not self.channel.connected and not self.over:
             self._finish()
 
@@ -252,8 +252,7 @@ class Connection:
         elif self._ready and now >= self._ping_due() and self._pinged >= self.channel.heard:
             self.abort(Reason.PING_TIMEOUT)
         else:
-            self._time_out(now)
-            if now >= self._in_flight.ask_at() and self._in_flight.ask(now, self.channel.written):
+            if now >= self._in_flight.deadline or self._in_flight.ask(now, self.channel.written):
                 self._wake()
             if now >= self._room_by:
                 self._room_by = math.inf
@@ -268,7 +267,7 @@ class Connection:
     def _time_out(self, now: float) -> None:
         """Takes back what the peer may not have got in time, and gives up on late answers."""
         in_flight, channel = self._in_flight, self.channel
-        late = in_flight.late(now)
+        late, unanswered = in_flight.late(now)
         if late and (channel.blocked or in_flight.may_arrive(late, channel.written, channel.arrived())):
             self.abort(Reason.WRITE_TIMEOUT)
             return
@@ -277,7 +276,7 @@ class Connection:
             self._fail(stream, Failure(kind, reason))
             self.retire("not received in time")
         # These are not reset, or their answers would count as our misbehaviour.
-        for stream in in_flight.unanswered(now):
+        for stream in unanswered:
             self._fail(stream, Failure(FailureKind.UNKNOWN, Reason.ANSWER_TIMEOUT))
             # The peer still counts these streams: with a limit of one nothing could follow here.
             self.retire("no answer in time")

@@ -23,7 +23,7 @@ class InFlight:
         self.unconfirmed: dict[int, Entry] = {}
         self.confirmed: dict[int, Entry] = {}
         self.deadline = math.inf
-        """Nothing unconfirmed is late before."""
+        """Nothing is late before."""
         self._engine = engine
         self._confirm = limits.confirm
         self._answer = limits.answer
@@ -48,10 +48,12 @@ class InFlight:
         return max(submitted, self._looked) + self._confirm
 
     def ask(self, now: float, written: int) -> bool:
-        """Queues a PING behind what was submitted some time ago; False: there is none, or one is out.
+        """Queues a PING, once it is time, behind what was submitted some time ago.
 
-        `written`: bytes that the channel has been given.
+        `written`: bytes that the channel has been given. False: there is nothing to ask for, or a PING is out.
         """
+        if now < self.ask_at():
+            return False
         self._looked = now
         if self._asked:
             return False
@@ -77,18 +79,25 @@ class InFlight:
                 entries.append(entry)
         return entries
 
-    def late(self, now: float) -> dict[int, Reason]:
-        """The unconfirmed ones whose time is over, and which time it is."""
-        late: dict[int, Reason] = {}
-        if now >= self.deadline:
-            self.deadline = math.inf
-            for stream, (submitted, work, _) in self.unconfirmed.items():
-                due = min(work.deadline, submitted + self._answer)
-                if due > now:
-                    self.deadline = min(self.deadline, due)
-                else:
-                    late[stream] = Reason.HANDOVER_TIMEOUT if work.deadline <= now else Reason.ANSWER_TIMEOUT
-        return late
+    def late(self, now: float) -> tuple[dict[int, Reason], list[int]]:
+        """Those whose time is over: the unconfirmed ones, and which time it is; the confirmed ones."""
+        unconfirmed: dict[int, Reason] = {}
+        confirmed: list[int] = []
+        if now < self.deadline:
+            return unconfirmed, confirmed
+        self.deadline = math.inf
+        for stream, (submitted, work, _) in self.unconfirmed.items():
+            due = min(work.deadline, submitted + self._answer)
+            if due > now:
+                self.deadline = min(self.deadline, due)
+            else:
+                unconfirmed[stream] = Reason.HANDOVER_TIMEOUT if work.deadline <= now else Reason.ANSWER_TIMEOUT
+        for stream, (submitted, _, _) in self.confirmed.items():
+            if submitted + self._answer > now:
+                self.deadline = min(self.deadline, submitted + self._answer)
+            else:
+                confirmed.append(stream)
+        return unconfirmed, confirmed
 
     def may_arrive(self, streams: Iterable[int], written: int, arrived: int) -> bool:
         """Whether one of these has left whole, and some of it is still in this machine or lost on the way.
@@ -98,14 +107,6 @@ class InFlight:
         sent = set(streams).difference(self._engine.unsent())
         return bool(sent) and arrived < (self._asked_up_to if sent.issubset(self._asked) else written)
 
-    def unanswered(self, now: float) -> list[int]:
-        """The confirmed ones whose answer is late."""
-        return [stream for stream, entry in self.confirmed.items() if entry[0] + self._answer <= now]
-
     def due(self) -> float:
         """When it is time to `ask`, or something is late, at the earliest."""
-        due = min(self.ask_at(), self.deadline) if self.unconfirmed else math.inf
-        if self.confirmed:
-            # Nearly in the order of submission, but for bodies that had to wait for a window.
-            due = min(due, min(entry[0] for entry in self.confirmed.values()) + self._answer)
-        return due
+        return min(self.ask_at(), self.deadline) if len(self) else math.inf
