@@ -36,6 +36,11 @@ def test_a_default_spelt_out_is_the_default() -> None:
     assert fingerprint(SEND) == fingerprint(spelt)
 
 
+def test_a_send_that_says_nothing_new_keeps_its_fingerprint() -> None:
+    """It was remembered by versions that knew fewer fields, and a repeat must still be one."""
+    assert fingerprint(SEND) == "c0f947c5f30bd310b768cd27149f716bdb8f99a6b3d5a8e53f0139e1d3210b41"
+
+
 def test_the_request_id_is_not_part_of_what_it_identifies() -> None:
     assert fingerprint(SEND) == fingerprint(replace(SEND, request_id="r2"))
 
@@ -51,6 +56,8 @@ def test_the_request_id_is_not_part_of_what_it_identifies() -> None:
         replace(SEND, options=SendOptions(ttl=HOUR)),
         replace(SEND, options=SendOptions(priority=Priority.HIGH)),
         replace(SEND, options=SendOptions(resend=ResendPolicy.NEVER)),
+        replace(SEND, options=SendOptions(schedule_time=1)),
+        replace(SEND, options=SendOptions(schedule_time=0)),
         replace(SEND, notification=replace(SEND.notification, badge=0)),
         replace(SEND, notification=replace(SEND.notification, badge=1)),
         replace(SEND, notification=replace(SEND.notification, silent=True)),

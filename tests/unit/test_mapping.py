@@ -127,6 +127,15 @@ def test_an_override_that_says_nothing_is_none() -> None:
     assert empty == none
 
 
+def test_a_schedule_is_carried_over_and_shown() -> None:
+    request = notes.SendRequest(options={"schedule_time": {"seconds": 5, "nanos": 1999}})
+    assert mapping_message.send_of("shop", request).options.schedule_time == 5_000_001
+    for schedule, shown in ((AT + HOUR, AT + HOUR), (AT - HOUR, AT), (None, AT)):
+        kept = message(request, options=SendOptions(schedule_time=schedule))
+        pushed = mapping_message.push_message(kept, MessageCounts(), full=False)
+        assert pushed.schedule_time.ToMicroseconds() == shown
+
+
 def test_a_ttl_of_nothing_is_not_the_default() -> None:
     send = mapping_message.send_of("shop", notes.SendRequest(options={"ttl": {}}))
     assert send.options.ttl == 0

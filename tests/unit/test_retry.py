@@ -174,6 +174,26 @@ def test_doubt_that_can_not_be_resent_in_time_stays_unknown() -> None:
     assert decide(item(), Answer(Verdict.UNKNOWN), short, NOW) is Outcome.UNKNOWN
 
 
+@pytest.mark.promise("P9")
+@pytest.mark.parametrize("verdict", [Verdict.PROVIDER_UNAVAILABLE, Verdict.THROTTLED_TARGET, Verdict.NOT_SENT])
+def test_what_may_have_arrived_before_is_unknown_when_its_time_or_its_attempts_are_over(verdict: Verdict) -> None:
+    always = message(ttl=DAY, resend=ResendPolicy.ALWAYS)
+
+    assert decide(replace(item(), doubts=1), Answer(verdict), always, NOW + DAY) is Outcome.UNKNOWN
+    assert decide(replace(item(), doubts=1, attempts=MAX_ATTEMPTS), Answer(verdict), always, NOW) is Outcome.UNKNOWN
+    assert decide(replace(item(), doubts=1), Answer(Verdict.ACCEPTED), always, NOW) is Outcome.ACCEPTED
+
+
+def test_time_counts_from_the_schedule() -> None:
+    late = replace(message(), options=SendOptions(ttl=HOUR, schedule_time=NOW + DAY))
+    past = replace(message(), options=SendOptions(ttl=HOUR, schedule_time=NOW - DAY))
+    never = replace(message(), options=SendOptions(ttl=0, schedule_time=NOW + DAY))
+
+    assert expiry(late) == last_call(late) == NOW + DAY + HOUR
+    assert expiry(past) == NOW + HOUR
+    assert (expiry(never), last_call(never)) == (NOW + DAY, NOW + DAY + MINUTE)
+
+
 def test_the_override_decides_whether_a_push_replaces_another() -> None:
     neutral = message(collapse_key="order")
     cleared = replace(neutral, notification=replace(neutral.notification, apns=ApnsOverride(collapse_key="")))

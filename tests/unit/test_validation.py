@@ -49,9 +49,13 @@ def credential(**changes: Any) -> apps.SetCredentialRequest:
     return apps.SetCredentialRequest(app_id="shop", apns=apps.ApnsCredential(**{**fields, **changes}))
 
 
-def violations(request: Message) -> list[str]:
+# In seconds.
+NOW = 1_800_000_000
+
+
+def violations(request: Message, now: int = 0) -> list[str]:
     try:
-        validate(request)
+        validate(request, now)
     except InvalidRequest as refused:
         return [each.field for each in refused.violations]
     return []
@@ -253,6 +257,8 @@ WRONG: list[tuple[Message, list[str]]] = [
     ),
     (apps.DeleteCredentialRequest(app_id="shop"), ["credential_id"]),
     (apps.ListSecretsRequest(page_size=-1), ["app_id", "page_size"]),
+    (notes.CancelMessageRequest(), ["message_id"]),
+    (notes.CancelMessageRequest(message_id="a/b"), ["message_id"]),
 ]
 
 
@@ -271,6 +277,23 @@ def test_no_description_quotes_a_long_value(request_: Message) -> None:
     with pytest.raises(InvalidRequest) as refused:
         validate(request_)
     assert all(len(each.description) < 120 for each in refused.value.violations)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "nanos", "right"),
+    [
+        (-62_135_596_800, 0, True),
+        (0, 0, True),
+        (NOW + 90 * 86400, 999, True),
+        (NOW + 90 * 86400, 1000, False),
+        (NOW, -1, False),
+        (2**62, 0, False),
+        (-(2**62), 0, False),
+    ],
+)
+def test_a_schedule_is_a_time_up_to_90_days_ahead(seconds: int, nanos: int, right: bool) -> None:
+    asked = send(options=message_pb2.SendOptions(schedule_time={"seconds": seconds, "nanos": nanos}))
+    assert violations(asked, NOW * 1_000_000) == ([] if right else ["options.schedule_time"])
 
 
 @pytest.mark.parametrize("make", [lambda: {"a": {"b": {"c": []}}}, dict])

@@ -27,6 +27,8 @@ class Planner:
     async def run(self) -> None:
         """Plans until cancelled; what a cancelled or killed planner leaves is found by the next."""
         listener = self._queue.listen(Work.PLAN)
+        # For what there was before anybody listened.
+        listener.wake()
         try:
             while True:
                 if await listener.wait(0 if self._open else POLL) or not self._open:
