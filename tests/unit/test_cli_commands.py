@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,66 +157,6 @@ def test_every_option_of_send_arrives(run: Run, server: ScriptedServer, tmp_path
     )
     assert (request.options.ttl.seconds, request.options.priority) == (900, message_pb2.PRIORITY_HIGH)
     assert (request.request_id, request.result_filter) == ("order-17", event_pb2.RESULT_FILTER_FAILURES)
-
-
-@pytest.mark.parametrize("wrong", ["tomorrow", "2026-12-01", "2026-12-01T08:00:00", ""])
-def test_a_time_without_its_offset_is_none(run: Run, server: ScriptedServer, wrong: str) -> None:
-    done = run("send", "--user", "anna", "--title", "Dinner", "--at", wrong)
-    assert (done.code, server.notifier.sends) == (2, [])
-    assert "is not a time such as" in done.err
-
-
-def test_a_send_at_a_time(run: Run, server: ScriptedServer) -> None:
-    done = run("send", "--user", "anna", "--title", "Dinner", "--at", "2999-12-01T09:00:00+01:00")
-    [request] = server.notifier.sends
-    assert request.options.schedule_time.ToJsonString() == "2999-12-01T08:00:00Z"
-    assert "Message m1 accepted, to be sent at 2999-12-01 08:00:00Z" in done.out.splitlines()
-
-
-def test_a_send_at_a_time_that_is_over_is_a_send_now(run: Run, server: ScriptedServer) -> None:
-    done = run("send", "--user", "anna", "--title", "Dinner", "--at", "1999-12-01T09:00:00Z")
-    assert server.notifier.sends[0].options.HasField("schedule_time")
-    assert "Message m1 accepted" in done.out.splitlines()
-
-
-def test_a_send_in_a_while(run: Run, server: ScriptedServer) -> None:
-    before = int(time.time())
-    assert run("send", "--user", "anna", "--title", "Dinner", "--in", "10m").code == 0
-    assert before + 600 <= server.notifier.sends[0].options.schedule_time.seconds <= time.time() + 600
-    assert run("send", "--user", "a", "--title", "T", "--in", "10m", "--at", "2999-12-01T09:00:00Z").code == 2
-
-
-def test_a_message_that_is_cancelled_while_it_is_followed_ends_with_1(run: Run, server: ScriptedServer) -> None:
-    summary = event_pb2.Summary(message_id="m1", state=message_pb2.MESSAGE_STATE_CANCELLED)
-    server.notifier.message = [accepted(), event_pb2.SendEvent(cursor="c1", summary=summary)]
-
-    done = run("send", "--user", "anna", "--title", "Dinner", "--at", "2999-12-01T09:00:00Z")
-    assert done.code == 1
-    assert "The message was cancelled." in done.out.splitlines()
-
-
-@pytest.mark.parametrize(
-    ("state", "said"),
-    [
-        (message_pb2.MESSAGE_STATE_CANCELLED, "Message m1 cancelled\n"),
-        (message_pb2.MESSAGE_STATE_SENDING, "2 of 3 devices have their result"),
-        (message_pb2.MESSAGE_STATE_COMPLETED, "was over before"),
-    ],
-)
-def test_cancel_says_what_became_of_it(
-    run: Run, server: ScriptedServer, state: message_pb2.MessageState.ValueType, said: str
-) -> None:
-    numbers = message_pb2.MessageCounts(device_count=3, finished_count=2)
-    server.notifier.cancelled = message_pb2.PushMessage(message_id="m1", state=state, counts=numbers)
-
-    done = run("cancel", "m1")
-    assert (done.code, server.notifier.cancels) == (0, ["m1"])
-    assert said in done.out
-
-
-def test_cancel_as_json_is_the_message(run: Run, server: ScriptedServer) -> None:
-    done = run("cancel", "m1", "--json")
-    assert json.loads(done.out)["state"] == "MESSAGE_STATE_CANCELLED"
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ class PatientQueue(LocalQueue):
             return False
 
         if work is Work.FIRE:
-            listener.wait = pass_by  # type: ignore[method-assign] # a listener of this test alone
+            listener.wait = pass_by  # A listener of this test alone.
         return listener
 
 
@@ -83,7 +83,7 @@ class Stage:
         self.store = FakeSchedule(self.clock)
         self.queue = PatientQueue(self.clock, most)
         self.planner = self.queue.listen(Work.PLAN)
-        self.scheduler = Scheduler(self.store, self.queue, self.clock)  # type: ignore[arg-type] # what it asks is there
+        self.scheduler = Scheduler(self.store, self.queue, self.clock)
 
     async def run(self) -> None:
         task = asyncio.create_task(self.scheduler.run())

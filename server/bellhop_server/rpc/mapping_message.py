@@ -287,9 +287,8 @@ def send_event(event: Event, cursor: str) -> event_pb2.SendEvent:
                 _fill(add(), each)
             return shown
         case ProgressEvent(_, counts):
-            progress = event_pb2.Progress(
-                counts=message_counts(counts), next_attempt_time=optional_timestamp(counts.next_attempt_time)
-            )
+            next_attempt = optional_timestamp(counts.next_attempt_time)
+            progress = event_pb2.Progress(counts=message_counts(counts), next_attempt_time=next_attempt)
             return event_pb2.SendEvent(cursor=cursor, progress=progress)
         case SummaryEvent(_, message, counts):
             summary = event_pb2.Summary(

@@ -35,7 +35,8 @@ from bellhop_server.domain.notification import Priority
 from bellhop_server.domain.planning import AudiencePage
 from bellhop_server.store.batch_rows import insert_batches, unpack
 from bellhop_server.store.database import Database
-from bellhop_server.store.results import forget_requests_later, insert_results
+from bellhop_server.store.result_rows import insert_results
+from bellhop_server.store.results import forget_requests_later
 from bellhop_server.store.tables import batches, messages
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -69,23 +70,9 @@ class SqlBatches:
         self, ref: int, expected_after: str, page: AudiencePage, new: Sequence[NewBatch], now: Micros
     ) -> Recorded:
         """See `ports.MessageStore`."""
-        missing = [result._replace(result_time=now) for result in page.missing]
-        device_count = sum(len(batch.items) for batch in new)
-        move = _moved_plan(ref, expected_after, page.after, device_count, len(missing), now)
-
-        def add(connection: Connection) -> Recorded:
-            message = connection.execute(move).one_or_none()
-            if message is None:
-                raise ConcurrentChange
-            insert_batches(connection, [(ref, message.app_id, batch) for batch in new])
-            first_seq = message.result_seq - len(missing) + 1
-            insert_results(connection, [(ref, first_seq + place, result) for place, result in enumerate(missing)])
-            completed = message.state == MessageState.COMPLETED
-            if completed:
-                forget_requests_later(connection, [message], now)
-            return Recorded(ref, first_seq, missing, completed)
-
-        return await self._database.write(add)
+        return await self._database.write(
+            lambda connection: write_plan(connection, ref, expected_after, page, new, now)
+        )
 
     async def survey(self, now: Micros, held: Collection[int]) -> Survey:
         """See `ports.MessageStore`."""
@@ -136,6 +123,25 @@ class SqlBatches:
         """See `ports.MessageStore`. `started` stays, so that whoever claims next knows of the doubt."""
         statement = update(batches).where(_LEASED_ROWS).values(_NOBODY)
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
+
+
+def write_plan(
+    connection: Connection, ref: int, expected_after: str, page: AudiencePage, new: Sequence[NewBatch], now: Micros
+) -> Recorded:
+    """See `ports.MessageStore.add_plan`."""
+    missing = [result._replace(result_time=now) for result in page.missing]
+    device_count = sum(len(batch.items) for batch in new)
+    move = _moved_plan(ref, expected_after, page.after, device_count, len(missing), now)
+    message = connection.execute(move).one_or_none()
+    if message is None:
+        raise ConcurrentChange
+    insert_batches(connection, [(ref, message.app_id, batch) for batch in new])
+    first_seq = message.result_seq - len(missing) + 1
+    insert_results(connection, [(ref, first_seq + place, result) for place, result in enumerate(missing)])
+    completed = message.state == MessageState.COMPLETED
+    if completed:
+        forget_requests_later(connection, [message], now)
+    return Recorded(ref, first_seq, missing, completed)
 
 
 def _moved_plan(

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, bindparam, delete, select, text, update
@@ -15,13 +14,10 @@ from bellhop_server.domain.device import user_key
 from bellhop_server.domain.message import MessageState, Outcome, Result, ResultFilter, message_key
 from bellhop_server.domain.query import ResultQuery
 from bellhop_server.store.batch_rows import insert_batches
-from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.database import Database
 from bellhop_server.store.failures import StatementFailed
-from bellhop_server.store.tables import batches, messages, outcome_counts, request_ids, results
-
-# Message ref, network, outcome.
-Pair = tuple[int, int, int]
+from bellhop_server.store.result_rows import count_results, insert_results
+from bellhop_server.store.tables import batches, messages, request_ids, results
 
 TEXT_LENGTH = 256
 # A request id is remembered a day longer than its message.
@@ -30,21 +26,6 @@ REQUEST_ID_LIFE: Micros = 31 * DAY
 # SQLSTATE and SQLite's names for "there is such a row already".
 _DUPLICATE = ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY")
 
-_COLUMNS = (
-    "message_ref",
-    "platform",
-    "outcome",
-    "seq",
-    "user_key",
-    "device_id",
-    "user_id",
-    "reason",
-    "provider_status",
-    "provider_message_id",
-    "attempts",
-    "result_time",
-    "invalid_since",
-)
 _RESULT = tuple(results.c[name] for name in Result._fields)
 
 # [[ref, how many], ...] as rows.
@@ -158,20 +139,6 @@ class SqlResults:
         return await self._database.read(lambda connection: connection.execute(statement).scalar()) or 0
 
 
-def insert_results(connection: Connection, numbered: Iterable[tuple[int, int, Result]]) -> Counter[Pair]:
-    """Writes (message ref, seq, result); returns how many there are of each (message ref, network, outcome).
-
-    Raises IntegrityError where a device of a message has one already.
-    """
-    rows = []
-    for ref, seq, (device_id, user_id, platform, outcome, *rest) in numbered:
-        key = user_key(user_id) if user_id else b""
-        # Plain integers: SQLite's driver is slow at subclasses.
-        rows.append((ref, int(platform), int(outcome), seq, key, device_id, user_id, *rest))
-    insert_many(connection, results, _COLUMNS, rows)
-    return Counter(map(itemgetter(0, 1, 2), rows))
-
-
 def forget_requests_later(connection: Connection, completed: Iterable[Row[Any]], now: Micros) -> None:
     """Begins the last span of life of the ids under which these messages were sent."""
     keys = sorted(
@@ -223,7 +190,7 @@ def _record(
         if new:
             numbering[ref] = _Numbering(first + len(new), completed)
         recorded.append(Recorded(ref, first, new, completed=completed and not growth[ref] and bool(new)))
-    _count(connection, insert_results(connection, numbered))
+    count_results(connection, insert_results(connection, numbered))
     if done:
         connection.execute(_DONE, {"ids": [report.batch_id for report, _ in done]})
         insert_batches(
@@ -302,16 +269,6 @@ def _grow(connection: Connection, growth: Mapping[int, int], now: Micros) -> dic
     return {
         row.ref: _Numbering(row.result_seq - growth[row.ref] + 1, row.state != MessageState.SENDING) for row in rows
     }
-
-
-def _count(connection: Connection, counts: Mapping[Pair, int]) -> None:
-    insert_many(
-        connection,
-        outcome_counts,
-        ("message_ref", "platform", "outcome", "count"),
-        sorted((*pair, count) for pair, count in counts.items()),
-        "(message_ref, platform, outcome) DO UPDATE SET count = outcome_counts.count + excluded.count",
-    )
 
 
 def _result(device_id: str, user_id: str, platform: int, outcome: int, *rest: Any) -> Result:
