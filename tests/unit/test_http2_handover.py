@@ -140,7 +140,7 @@ def test_without_acknowledgement_it_is_taken_back_at_the_deadline(world: World) 
 
         async def main() -> None:
             pool = world.pool(server.port)
-            batch = RecordingBatch(3, seconds=0.2)
+            batch = RecordingBatch(3, seconds=0.5)
             pool.send(batch)
             await batch.finished()
             assert batch.handed == []
@@ -174,8 +174,8 @@ def test_a_confirmed_request_may_be_answered_after_its_deadline(world: World) ->
 
         async def main() -> None:
             pool = world.pool(server.port)
-            batch = RecordingBatch(1, seconds=0.1)
-            asyncio.get_running_loop().call_later(0.15, late.set)
+            batch = RecordingBatch(1, seconds=0.4)
+            asyncio.get_running_loop().call_later(0.45, late.set)
             pool.send(batch)
             await batch.finished()
             assert batch.handed == [0]
@@ -198,7 +198,7 @@ def test_a_confirmed_request_without_an_answer_is_forgotten(world: World) -> Non
 
         async def main() -> None:
             pool = world.pool(server.port, answer=0.3)
-            batch = RecordingBatch(1, seconds=0.2)
+            batch = RecordingBatch(1)
             pool.send(batch)
             await batch.finished()
             assert batch.handed == [0]

@@ -170,7 +170,7 @@ def test_what_no_stream_was_free_for_is_never_written_later(world: World) -> Non
 
         async def main() -> None:
             pool = world.pool(server.port)
-            batch = RecordingBatch(5, seconds=0.2)
+            batch = RecordingBatch(5, seconds=0.4)
             batch.on_done = lambda *_: late.set()
             pool.send(batch)
             await batch.finished()
