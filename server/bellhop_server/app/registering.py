@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from bellhop_server.app.fencing import Fence
+from bellhop_server.app.topics import Topics
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Target
-from bellhop_server.domain.errors import InvalidRequest, Violation
 from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.domain.registration import (
     Proof,
@@ -39,6 +39,7 @@ class Registering:
         self._store = store
         self._clock = clock
         self._fence = fence
+        self._topics = Topics(store, clock)
 
     async def register(
         self,
@@ -58,7 +59,7 @@ class Registering:
 
         Raises what the rules of the registry raise, and InvalidRequest.
         """
-        await self._check_topic(app_id, target)
+        await self._topics.check(app_id, target)
         secret = f"bhd_{secrets.token_urlsafe(32)}"
         answer = await self._execute(
             Register(
@@ -92,7 +93,7 @@ class Registering:
         proof: Proof,
     ) -> Device:
         """Changes what is not None. Raises what the rules of the registry raise, and InvalidRequest."""
-        await self._check_topic(app_id, target)
+        await self._topics.check(app_id, target)
         answer = await self._execute(
             Update(
                 app_id=app_id,
@@ -167,12 +168,3 @@ class Registering:
             targets.add(command.target)
         await self._fence.wait(command.app_id, devices=devices, targets=targets, users=users)
         return answer
-
-    async def _check_topic(self, app_id: str, target: Target | None) -> None:
-        """A topic is a stranger's word: where the application's credentials name topics, it must be one of them."""
-        if target is None or not target.apns_topic:
-            return
-        credentials = await self._store.list_credentials(app_id)
-        served = {topic for each in credentials if each.platform is target.platform for topic in each.secret.topics}
-        if served and target.apns_topic not in served:
-            raise InvalidRequest([Violation("apns.topic", "is none that the application's APNs credentials serve")])
