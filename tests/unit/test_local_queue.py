@@ -97,3 +97,44 @@ async def test_two_readers_share_what_is_kept() -> None:
     early.close()
 
     assert late.recent(1, 10) == results(2, 2)
+
+
+async def test_what_is_announced_late_neither_hides_what_came_after_it_nor_comes_back() -> None:
+    """Two who write at once may announce in another order than they committed in."""
+    queue = LocalQueue()
+    reader = queue.subscribe(7)
+    queue.announce_results(recorded(4, 2))
+    queue.announce_results(recorded(1, 3))
+
+    assert reader.recent(0, 10) is None
+    assert reader.recent(3, 10) == results(2, 4)
+    assert reader.recent(5, 10) == []
+
+
+async def test_what_every_reader_has_passed_is_dropped() -> None:
+    queue = LocalQueue()
+    readers = [queue.subscribe(7), queue.subscribe(7)]
+    queue.announce_results(recorded(1, 10))
+    assert [reader.recent(at, 10) for reader, at in zip(readers, (6, 8), strict=True)] == [results(4, 7), results(2, 9)]
+
+    queue.announce_results(recorded(11, 10))
+
+    late = queue.subscribe(7)
+    assert late.recent(5, 100) is None
+    assert late.recent(6, 100) == results(14, 7)
+
+
+async def test_nothing_is_kept_for_readers_that_fell_far_behind() -> None:
+    queue = LocalQueue()
+    slow, fast = queue.subscribe(7), queue.subscribe(7)
+    announced = 0
+    while announced <= MAX_RECENT:
+        queue.announce_results(recorded(announced + 1, 500))
+        announced += 500
+        assert fast.recent(announced, 10) == []
+        assert slow.recent(0, 10) == (results(10) if announced <= MAX_RECENT else None)
+
+    queue.announce_results(recorded(announced + 1, 500))
+
+    assert fast.recent(announced - 1, 10) is None, "what the fast reader had passed was kept"
+    assert fast.recent(announced, 1000) == results(500, announced + 1)
