@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Protocol
 
 from bellhop_server.domain import Micros
+from bellhop_server.domain.acceptance import Accepted
 from bellhop_server.domain.application import (
     Application,
     Breaker,
@@ -23,7 +24,6 @@ from bellhop_server.domain.delivery import Answer, Chunk, Reading
 from bellhop_server.domain.device import DeadTarget, Device, Platform
 from bellhop_server.domain.lanes import Share, Survey
 from bellhop_server.domain.message import (
-    Accepted,
     Audience,
     Message,
     MessageCounts,
@@ -120,10 +120,13 @@ class ApplicationStore(Protocol):
 class DeviceStore(Protocol):
     """Who is where. One command is one transaction; commands that arrive together may share one commit."""
 
-    async def execute(self, command: RegistryCommand) -> RegistryAnswer:
+    async def execute(
+        self, command: RegistryCommand, committed: Callable[[RegistryAnswer], None] | None = None
+    ) -> RegistryAnswer:
         """Carries out one command by the rules of `domain.registry`; the same whatever else runs at the time.
 
-        Raises what the rules raise.
+        A command whose caller is cancelled may be committed all the same: `committed` hears the answer in either case,
+        from the event loop. Raises what the rules raise.
         """
         ...
 

@@ -121,15 +121,18 @@ class Fence:
         if not marks:
             del self._marks[mark.app_id]
 
-    async def wait(
+    def ends(
         self,
         app_id: str,
         *,
         devices: Collection[str] = (),
         targets: Collection[Target] = (),
         users: Collection[str] = (),
-    ) -> None:
-        """Waits for the marks there are by now that have one of these names. To be called after the commit."""
+    ) -> "set[asyncio.Future[None]]":
+        """What to wait for: the marks there are by now that have one of these names. To be called after the commit.
+
+        It is remembered for the next call about one of the devices, whether or not anybody waits for it.
+        """
         names = [target.digest.hex()[:DIGITS] for target in targets] if app_id in self._marks else []
         ends = {end for mark in self._marks.get(app_id, ()) for end in mark.open_ends(devices, names, users)}
         keys = [(app_id, device_id) for device_id in devices]
@@ -138,14 +141,15 @@ class Fence:
         for key in keys:
             for end in ends - self._awaited.get(key, set()):
                 self._remember(key, end)
-        await self._all(ends)
+        return ends
 
     async def wait_for_message(self, app_id: str, message_ref: int) -> None:
         """Waits for the marks there are by now of one message."""
         marks = self._marks.get(app_id, ())
-        await self._all({end for mark in marks if mark.message_ref == message_ref for end in mark.all_ends()})
+        await self.wait({end for mark in marks if mark.message_ref == message_ref for end in mark.all_ends()})
 
-    async def _all(self, ends: set[asyncio.Future[None]]) -> None:
+    async def wait(self, ends: "set[asyncio.Future[None]]") -> None:
+        """Waits for all of them, `LONGEST` at most."""
         if ends:
             with self._aside():
                 await asyncio.wait(ends, timeout=LONGEST)

@@ -1,5 +1,6 @@
 """Registering devices: makes the secrets and the times, and leaves the rules to the registry."""
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -150,11 +151,22 @@ class Registering:
         """Carries a command out, and returns when nothing is handed over any more to whoever left by it, or by what an
         earlier call of the same kind has done: also where there was nothing left to do.
         """
-        answer = await self._store.execute(command)
+        ends: set[asyncio.Future[None]] = set()
+
+        def committed(answer: RegistryAnswer) -> None:
+            ends.update(self._ends(command, answer))
+
+        answer = await self._store.execute(command, committed)
         while answer.more:
-            others = await self._store.execute(command)
-            departed = (*answer.departed, *others.departed)
-            answer = replace(others, removed=answer.removed + others.removed, departed=departed)
+            others = await self._store.execute(command, committed)
+            answer = replace(others, removed=answer.removed + others.removed)
+        await self._fence.wait(ends)
+        return answer
+
+    def _ends(self, command: RegistryCommand, answer: RegistryAnswer) -> "set[asyncio.Future[None]]":
+        """What a command that has just been committed has to wait for. A caller who is there no longer does not wait,
+        but the next one to speak of the device will.
+        """
         devices = {device.device_id for device in answer.departed}
         targets = {device.target for device in answer.departed}
         users: set[str] = set()
@@ -166,5 +178,4 @@ class Registering:
         if isinstance(command, Register | Update) and command.target is not None:
             devices.add(command.device_id)
             targets.add(command.target)
-        await self._fence.wait(command.app_id, devices=devices, targets=targets, users=users)
-        return answer
+        return self._fence.ends(command.app_id, devices=devices, targets=targets, users=users)

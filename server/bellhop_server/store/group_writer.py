@@ -18,6 +18,7 @@ Outcomes = list[A | BellhopError]
 class _Member(NamedTuple, Generic[C, A]):
     command: C
     future: asyncio.Future[A]
+    applied: Callable[[A], None] | None
 
 
 class GroupWriter(Generic[C, A]):
@@ -44,8 +45,8 @@ class GroupWriter(Generic[C, A]):
         self._flusher: asyncio.Task[None] | None = None
         self._closed = False
 
-    async def submit(self, command: C) -> A:
-        """Returns once the command is committed.
+    async def submit(self, command: C, applied: Callable[[A], None] | None = None) -> A:
+        """Returns once the command is committed. `applied` hears its answer then, also if the caller has gone.
 
         Raises Overloaded, ServiceUnavailable, and the error that `apply` answers or raises for this command.
         """
@@ -54,7 +55,7 @@ class GroupWriter(Generic[C, A]):
         if len(self._waiting) >= self._waiting_limit:
             raise Overloaded("store")
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Member(command, future))
+        self._waiting.append(_Member(command, future, applied))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush())
         return await future
@@ -107,9 +108,10 @@ class GroupWriter(Generic[C, A]):
 
 
 def _settle(member: _Member[C, A], outcome: A | Exception) -> None:
-    if member.future.done():
-        return
-    if isinstance(outcome, Exception):
+    if not isinstance(outcome, Exception):
+        if member.applied is not None:
+            member.applied(outcome)
+        if not member.future.done():
+            member.future.set_result(outcome)
+    elif not member.future.done():
         member.future.set_exception(outcome)
-    else:
-        member.future.set_result(outcome)

@@ -1,6 +1,6 @@
 """Devices in SQL: commands in groups, and everything that is read of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, func, not_, select
@@ -53,9 +53,11 @@ class SqlDevices:
             database.write, apply_group, group_limit=_GROUP_LIMIT
         )
 
-    async def execute(self, command: RegistryCommand) -> RegistryAnswer:
+    async def execute(
+        self, command: RegistryCommand, committed: Callable[[RegistryAnswer], None] | None = None
+    ) -> RegistryAnswer:
         """See `ports.DeviceStore`."""
-        return await self._commands.submit(command)
+        return await self._commands.submit(command, committed)
 
     async def get_device(self, app_id: str, device_id: str) -> Device:
         """See `ports.DeviceStore`."""
