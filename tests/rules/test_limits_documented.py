@@ -4,14 +4,17 @@ import pytest
 
 from bellhop_server.app.administering import LIVE_SECRETS
 from bellhop_server.domain import DAY
+from bellhop_server.domain.binding import GENERATION_LIFE
 from bellhop_server.domain.picture import FAREWELL
 from bellhop_server.domain.quota import DEVICES_OF_A_USER, UNVERIFIED_DEVICES
 from bellhop_server.main import DEFAULT_LIMITS
 from bellhop_server.rpc.errors import MAX_VIOLATIONS
-from tests.rules.contract import methods, reasons, services
+from bellhop_server.rpc.validation import LONGEST_BINDING, SESSION_LENGTH, SHORTEST_BINDING
+from tests.rules.contract import fields, methods, reasons, services
 
 SERVICES = {name: " ".join(comment.split()) for name, comment in services()}
 METHODS = {method.name: " ".join(method.comment.split()) for method in methods()}
+FIELDS = {field.name: " ".join(field.comment.split()) for field in fields()}
 REASONS = {reason.name: " ".join(reason.comment.split()) for reason in reasons()}
 
 REQUEST = f"{DEFAULT_LIMITS.request_bytes // 2**20} MiB"
@@ -63,3 +66,20 @@ def test_methods_tell_their_limits(method: str, told: str) -> None:
 )
 def test_reasons_tell_their_limits(reason: str, told: str) -> None:
     assert told in REASONS[reason]
+
+
+BINDING = f"{SHORTEST_BINDING.seconds // 60} minute to {LONGEST_BINDING.days} days"
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("RegisterDeviceRequest.session_id", f"up to {SESSION_LENGTH} characters"),
+        ("UnregisterUserRequest.session_id", f"up to {SESSION_LENGTH} characters"),
+        ("RegisterDeviceRequest.binding_ttl", BINDING),
+        ("ApplicationPolicy.default_binding_ttl", BINDING),
+        ("RegisterDeviceRequest.binding_generation", f"for {GENERATION_LIFE // DAY} days after it was last shown"),
+    ],
+)
+def test_fields_tell_their_limits(field: str, told: str) -> None:
+    assert told in FIELDS[field]
