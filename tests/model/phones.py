@@ -16,6 +16,7 @@ from bellhop_server.domain.registry import carry_out
 from bellhop_server.store.group_writer import GroupWriter
 from tests.unit.app_fakes import NOW
 from tests.unit.app_fakes import device as fake_device
+from tests.unit.app_fakes import found as as_found
 
 APP = "shop"
 USERS = ("anna", "ben", "cora")
@@ -131,22 +132,7 @@ class Phones:
     def found(self, device_id: str) -> Found | None:
         """The row as a hand-over reads it."""
         row = self.rows.get(device_id)
-        if row is None:
-            return None
-        return Found(
-            row.device_id,
-            row.user_id,
-            row.binding_epoch,
-            row.binding_expire_time,
-            row.state,
-            row.target.platform,
-            row.target.address,
-            row.target.digest.hex(),
-            row.target.apns_topic,
-            row.target.apns_environment,
-            row.target_time,
-            row.target_accepted,
-        )
+        return None if row is None else as_found(row)
 
     def over(self, call: Call, commit: int, since: int) -> frozenset[Bound]:
         """What a call that committed as number `commit` stands for having ended, once it has returned.

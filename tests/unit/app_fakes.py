@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from bellhop_server.domain import DAY, SECOND, Micros
 from bellhop_server.domain.application import ApnsCredential, Credential, ProbeResult
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Item, Recorded
-from bellhop_server.domain.delivery import Answer, Chunk, Verdict
-from bellhop_server.domain.device import DeadTarget, Device, DeviceFacts, DeviceState, Platform, Target
+from bellhop_server.domain.delivery import Answer, Chunk, Reading, Verdict
+from bellhop_server.domain.device import DeadTarget, Device, DeviceFacts, DeviceState, Found, Platform, Target
 from bellhop_server.domain.errors import ServiceUnavailable
 from bellhop_server.domain.message import Audience, AudienceKind, Message, MessageState, Result, SendOptions
-from bellhop_server.domain.notification import Notification
+from bellhop_server.domain.notification import Notification, Priority
 
 NOW: Micros = 1_800_000_000 * SECOND
 
@@ -78,6 +78,24 @@ def message(audience: Audience | None = None, options: SendOptions | None = None
     )
 
 
+def found(device: Device) -> Found:
+    """The device as a hand-over reads it."""
+    return Found(
+        device.device_id,
+        device.user_id,
+        device.binding_epoch,
+        device.binding_expire_time,
+        device.state,
+        device.target.platform,
+        device.target.address,
+        device.target.digest.hex(),
+        device.target.apns_topic,
+        device.target.apns_environment,
+        device.target_time,
+        device.target_accepted,
+    )
+
+
 def batch_of(devices: Sequence[Device], **changes: object) -> ClaimedBatch:
     items = [
         Item(each.device_id, each.user_id or "", each.binding_epoch, each.target.digest.hex()[:16], Platform.APNS)
@@ -90,7 +108,7 @@ def batch_of(devices: Sequence[Device], **changes: object) -> ClaimedBatch:
             "app_id": "shop",
             "lease": "lease",
             "in_doubt": False,
-            "retry": False,
+            "priority": Priority.NORMAL,
             "items": items,
             **changes,
         }
@@ -105,6 +123,7 @@ class FakeStore:
         self.devices = {each.device_id: each for each in devices}
         self.credentials = [CREDENTIAL]
         self.already: set[tuple[str, str]] = set()
+        self.cancelled = False
         self.leased = True
         self.away = 0
         self.log: list[str] = []
@@ -134,12 +153,10 @@ class FakeStore:
         self.log.append("start")
         return self.leased
 
-    async def read_devices(self, app_id: str, device_ids: Sequence[str]) -> dict[str, Device]:
+    async def read_present(self, app_id: str, message_ref: int, device_ids: Sequence[str]) -> Reading:
         self._ask("read")
-        return {key: self.devices[key] for key in device_ids if key in self.devices}
-
-    async def list_credentials(self, app_id: str) -> list[Credential]:
-        return self.credentials
+        devices = {key: found(self.devices[key]) for key in device_ids if key in self.devices}
+        return Reading(devices, self.cancelled, self.credentials)
 
     async def record(self, reports: Sequence[BatchReport], now: Micros) -> list[Recorded]:
         self._ask("record")

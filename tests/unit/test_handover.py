@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import pytest
 
+from bellhop_server.app.fencing import Fence
 from bellhop_server.app.handover import Handover
 from bellhop_server.app.hygiene import Hygiene
 from bellhop_server.app.recording import Recorder
 from bellhop_server.domain import DAY, HOUR, MINUTE, SECOND
 from bellhop_server.domain.batch import ClaimedBatch
-from bellhop_server.domain.delivery import HANDOVER, Answer, Verdict
+from bellhop_server.domain.delivery import HANDOVER, Answer, Reading, Verdict
 from bellhop_server.domain.device import Device, DeviceState, Platform, Target
 from bellhop_server.domain.message import (
     Audience,
@@ -33,10 +34,13 @@ class Desk:
         self.clock = FakeClock()
         self.store = FakeStore(sent, devices)
         self.provider = FakeProvider(self.store)
+        self.fence = Fence(nullcontext)
         self.recorder = Recorder(self.store, LocalQueue(), self.clock)
+        self.settled = 0
         self.handover = Handover(
             self.store,
             self.clock,
+            self.fence,
             self.recorder,
             Hygiene(self.store),
             {Platform.APNS: self.provider},
@@ -46,11 +50,14 @@ class Desk:
         writer = asyncio.create_task(self.recorder.run())
         try:
             async with asyncio.timeout(5):
-                await self.handover.carry_out(batch)
+                await self.handover.carry_out(batch, self._settle)
         finally:
             writer.cancel()
             with suppress(asyncio.CancelledError):
                 await writer
+
+    def _settle(self, results: int) -> None:
+        self.settled += results
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
@@ -113,7 +120,7 @@ async def test_a_token_that_rotated_gets_the_message() -> None:
 
     await desk.carry_out(batch_of([planned]))
 
-    assert [each.target.address for each in desk.provider.chunks[0].deliveries] == ["ffff"]
+    assert [each.address for each in desk.provider.chunks[0].deliveries] == ["ffff"]
     assert desk.outcomes == {"d1": Outcome.ACCEPTED}
 
 
@@ -192,8 +199,8 @@ async def test_what_is_tried_again_becomes_batches_by_delay() -> None:
     again = {tuple(item.device_id for item in each.items): each for each in desk.store.reports[-1].again}
     assert set(again) == {("d0", "d1"), ("d2",)}
     assert all(each.retry for each in again.values())
-    assert NOW + 10 * SECOND <= again["d0", "d1"].due_time <= NOW + 12 * SECOND
-    assert NOW + SECOND // 10 <= again["d2",].due_time <= NOW + SECOND // 5
+    assert NOW + 10 * SECOND <= again["d0", "d1"].turn <= NOW + 12 * SECOND
+    assert NOW + SECOND // 10 <= again["d2",].turn <= NOW + SECOND // 5
     assert [item.attempts for item in again["d0", "d1"].items] == [1, 1]
     assert [item.attempts for item in again["d2",].items] == [0]
     assert desk.outcomes == {"d3": Outcome.ACCEPTED}
@@ -303,14 +310,14 @@ async def test_a_store_that_goes_away_after_the_start_loses_nothing_and_sends_no
 async def test_results_wait_for_a_store_that_is_away() -> None:
     phones = [device("d1")]
     desk = Desk(message(), phones)
-    read = desk.store.read_devices
+    read = desk.store.read_present
 
-    async def read_then_lose(app_id: str, device_ids: Sequence[str]) -> dict[str, Device]:
-        found = await read(app_id, device_ids)
+    async def read_then_lose(app_id: str, message_ref: int, device_ids: Sequence[str]) -> Reading:
+        reading = await read(app_id, message_ref, device_ids)
         desk.store.away = 3
-        return found
+        return reading
 
-    desk.store.read_devices = read_then_lose
+    desk.store.read_present = read_then_lose
 
     await desk.carry_out(batch_of(phones))
 

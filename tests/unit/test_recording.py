@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bellhop_server.app.recording import Recorder
+from bellhop_server.app.recording import Ledger, Recorder
 from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import BatchReport, Recorded
 from bellhop_server.domain.errors import ConcurrentChange
@@ -28,6 +28,10 @@ class Desk:
         self.clock = FakeClock()
         self.queue = LocalQueue()
         self.recorder = Recorder(self.store, self.queue, self.clock)
+        self.settled: list[int] = []
+
+    def open(self, **changes: object) -> Ledger:
+        return self.recorder.open(replace(BATCH, **changes), self.settled.append)
 
 
 @pytest.fixture
@@ -41,22 +45,24 @@ async def desk() -> AsyncIterator[Desk]:
 
 
 async def test_what_is_reported_together_is_written_together(desk: Desk) -> None:
-    desk.recorder.add(BATCH, result("d1"))
-    desk.recorder.add(BATCH, result("d2"))
+    ledger = desk.open()
+    ledger.add(result("d1"))
+    ledger.add(result("d2"))
 
-    assert await desk.recorder.finish(BATCH, [])
+    assert await ledger.finish([])
+    assert desk.settled == [2]
     assert [[each.device_id for each in report.results] for report in desk.store.reports] == [["d1", "d2"]]
 
 
 async def test_reports_under_two_leases_are_two(desk: Desk) -> None:
-    again = replace(BATCH, lease="another")
+    ledger, again = desk.open(), desk.open(lease="another")
     desk.store.away = 3
-    desk.recorder.add(BATCH, result("d1"))
-    first = asyncio.create_task(desk.recorder.finish(BATCH, []))
+    ledger.add(result("d1"))
+    first = asyncio.create_task(ledger.finish([]))
     await asyncio.sleep(0)
-    desk.recorder.add(again, result("d2"))
+    again.add(result("d2"))
 
-    assert await asyncio.gather(first, desk.recorder.finish(again, [])) == [True, True]
+    assert await asyncio.gather(first, again.finish([])) == [True, True]
     assert {(report.lease, each.device_id) for report in desk.store.reports for each in report.results} == {
         ("lease", "d1"),
         ("another", "d2"),
@@ -72,14 +78,15 @@ async def test_a_race_in_the_store_is_tried_again(desk: Desk) -> None:
         return await record(reports, now)
 
     desk.store.record = racing
-    desk.recorder.add(BATCH, result("d1"))
+    ledger = desk.open()
+    ledger.add(result("d1"))
 
-    assert await desk.recorder.finish(BATCH, [])
+    assert await ledger.finish([])
     assert len(desk.store.results) == 1
 
 
 async def test_a_batch_of_which_something_could_not_be_written_is_never_done(desk: Desk) -> None:
-    other = replace(BATCH, batch_id=2, lease="other")
+    ledger, other = desk.open(), desk.open(batch_id=2, lease="other")
     record = desk.store.record
     refused = asyncio.Event()
 
@@ -90,10 +97,10 @@ async def test_a_batch_of_which_something_could_not_be_written_is_never_done(des
         return await record(reports, now)
 
     desk.store.record = refusing
-    desk.recorder.add(BATCH, result("d1"))
+    ledger.add(result("d1"))
     await refused.wait()
-    desk.recorder.add(BATCH, result("d2"))
-    desk.recorder.add(other, result("d3"))
+    ledger.add(result("d2"))
+    other.add(result("d3"))
 
-    assert await asyncio.gather(desk.recorder.finish(BATCH, []), desk.recorder.finish(other, [])) == [False, True]
+    assert await asyncio.gather(ledger.finish([]), other.finish([])) == [False, True]
     assert [each.device_id for each in desk.store.results] == ["d3"]
