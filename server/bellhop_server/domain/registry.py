@@ -123,14 +123,22 @@ def _register(command: Register, picture: Picture, new_epoch: Callable[[], int])
     if before is None or before.user_id != command.user_id:
         check_devices_of_user(command, evicted, picture)
 
+    binding = binding_of(command, before, policy, new_epoch)
     device = Device(
         app_id=command.app_id,
         device_id=command.device_id,
+        user_id=binding.user_id,
+        binding_epoch=binding.binding_epoch,
+        target=place.target,
         facts=command.facts,
+        state=place.state,
         register_time=command.now if before is None else before.register_time,
+        bind_time=binding.bind_time,
         update_time=command.now,
-        **binding_of(command, before, policy, new_epoch)._asdict(),
-        **place._asdict(),
+        target_time=place.target_time,
+        target_accepted=place.target_accepted,
+        session_id=binding.session_id,
+        binding_expire_time=binding.binding_expire_time,
     )
     if evicted is not None:
         picture.remove(evicted, command.now)
