@@ -56,6 +56,10 @@ from bellhop_server.store.sql_store import SqlStore
 MASTER_KEY_FILE = "bellhop.key"
 DEFAULT_LIMITS = Limits()
 
+# Seconds. The threads of the store need the interpreter for moments, several times on the way of a send: at Python's
+# 5 ms each time, a busy event loop would make that long.
+SWITCH_INTERVAL = 0.0005
+
 # As long as a hand-over may take; what is still under way then is taken up again after the next start.
 _DRAIN_SECONDS = 8.0
 
@@ -83,6 +87,7 @@ class Server:
 def run(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT; what the `serve` command does. Raises StartRefused, ServerFailed."""
     logs.configure(settings.log_level)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings))
 

@@ -4,10 +4,15 @@ import asyncio
 
 import pytest
 
+from bellhop_server.domain import DAY
 from bellhop_server.domain.errors import BellhopError, MessageNotFound, RequestIdReused
+from bellhop_server.domain.lanes import Lane, Share
+from bellhop_server.domain.message import Audience, AudienceKind, MessageCounts, MessageState, Outcome
+from bellhop_server.domain.notification import Priority
+from bellhop_server.store.acceptance import MOST_PLANNED
 from bellhop_server.store.database import Database
 from bellhop_server.store.sql_store import SqlStore
-from tests.contract.messaging import APP, NOW, send
+from tests.contract.messaging import APP, NOW, Known, put_devices, send
 
 pytestmark = pytest.mark.promise("P8")
 
@@ -144,3 +149,57 @@ async def test_accepting_while_the_database_is_away_takes_nothing(store: SqlStor
     await database.aclose()
     with pytest.raises(BellhopError):
         await store.accept(send("r1"), "mark", "m1", NOW)
+
+
+async def test_a_small_audience_is_planned_as_the_message_is_accepted(store: SqlStore, database: Database) -> None:
+    await put_devices(database, [Known("d1", "ann"), Known("d2", "ann"), Known("d3", "bob")])
+    audience = Audience(AudienceKind.USERS, ("ann", "cleo"))
+
+    accepted = await store.accept(send("r1", "m1", audience=audience), "mark", "m1", NOW)
+
+    ref = accepted.message.ref
+    assert accepted.message.state is MessageState.SENDING
+    assert accepted.plan is not None
+    assert [(result.user_id, result.outcome) for result in accepted.plan.results] == [("cleo", Outcome.NOT_REGISTERED)]
+    assert await store.unplanned(9) == []
+    assert await store.counts([ref]) == {ref: MessageCounts(device_count=2, planned=True, not_registered_count=1)}
+    [batch] = await store.claim("w", NOW, NOW + DAY, [Share(Lane(APP, Priority.NORMAL), 9, 9)], [])
+    assert [item.device_id for item in batch.items] == ["d1", "d2"]
+    again = await store.accept(send("r1", "m1", audience=audience), "mark", "m1", NOW)
+    assert (again.replayed, again.plan, again.message.ref) == (True, None, ref)
+
+
+async def test_a_small_audience_of_nobody_completes_the_message_at_once(store: SqlStore) -> None:
+    audience = Audience(AudienceKind.DEVICES, ("ghost",))
+
+    accepted = await store.accept(send("r1", "m1", audience=audience), "mark", "m1", NOW)
+
+    assert accepted.message.state is MessageState.COMPLETED
+    assert accepted.plan is not None
+    assert accepted.plan.completed
+    assert await store.get_message(APP, "m1") == accepted.message
+
+
+async def test_many_small_audiences_in_one_group_have_plans_of_their_own(store: SqlStore, database: Database) -> None:
+    await put_devices(database, [Known(f"d{place}", f"u{place}") for place in range(20)])
+    sends = [send("", f"m{place}", audience=Audience(AudienceKind.USERS, (f"u{place % 20}",))) for place in range(40)]
+
+    taken = await asyncio.gather(*(store.accept(each, "mark", each.message_id, NOW) for each in sends))
+
+    assert all(each.plan is not None and not each.plan.completed for each in taken)
+    counts = await store.counts([each.message.ref for each in taken])
+    assert all(each.device_count == 1 for each in counts.values())
+    assert len(counts) == 40
+
+
+async def test_a_user_with_more_devices_than_a_page_is_left_to_the_planner(
+    store: SqlStore, database: Database
+) -> None:
+    await put_devices(database, [Known(f"d{place:05}", "robot") for place in range(MOST_PLANNED + 1)])
+
+    accepted = await store.accept(
+        send("r1", "m1", audience=Audience(AudienceKind.USERS, ("robot",))), "mark", "m1", NOW
+    )
+
+    assert accepted.plan is None
+    assert [planning.message.message_id for planning in await store.unplanned(9)] == ["m1"]

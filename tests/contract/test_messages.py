@@ -19,7 +19,7 @@ from bellhop_server.domain.message import (
     SendOptions,
 )
 from bellhop_server.domain.notification import ApnsOverride, ApnsPushType, Notification, Priority
-from bellhop_server.domain.planning import AudiencePage
+from bellhop_server.domain.planning import SMALL, AudiencePage
 from bellhop_server.store.message_body import decode, encode
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import APP, NOW, accepted, claimed, completed, items, missing, planned, result, send
@@ -58,7 +58,9 @@ FULL = Notification(
 
 async def test_an_accepted_message_is_read_as_it_was_sent(store: SqlStore) -> None:
     options = SendOptions(ttl=3 * DAY, priority=Priority.HIGH, resend=ResendPolicy.ALWAYS)
-    audience = Audience(AudienceKind.USERS, ("b", "a", "b"), (Platform.APNS,), ("\U0001f600", "x\0y"))
+    # So many that they are not resolved by the way.
+    users = ("b", "a", "b", *(f"u{number}" for number in range(SMALL)))
+    audience = Audience(AudienceKind.USERS, users, (Platform.APNS,), ("\U0001f600", "x\0y"))
     asked = replace(send("r1", "m1", audience=audience), notification=FULL, options=options)
     taken = await store.accept(asked, "mark", "m1", NOW)
     assert not taken.replayed

@@ -14,7 +14,7 @@ from bellhop_server.ports import Clock, Queue, Store, Work
 POLL = 5.0
 PAUSE = 0.5
 # For so long a look at what waits is good enough.
-LOOK: Micros = 20 * MILLISECOND
+LOOK: Micros = 5 * MILLISECOND
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class Deliverer:
         self._listener = queue.listen(Work.DELIVER)
         self._lanes = Lanes()
         self._survey = Survey([], None), 0
+        self._plenty = False
         self._active: set[asyncio.Task[None]] = set()
         self._held: set[int] = set()
 
@@ -85,6 +86,7 @@ class Deliverer:
             for batch in await self._store.claim(self._name, now, lease_until, shares, self._held):
                 found[Lane(batch.app_id, batch.priority)].append(batch)
         finally:
+            self._plenty = any(len(found[share.lane]) == share.batches for share in shares)
             for share in shares:
                 batches = found[share.lane]
                 if self._lanes.took(share, sum(len(batch.items) for batch in batches), len(batches)):
@@ -98,9 +100,9 @@ class Deliverer:
         return survey.next_due
 
     async def _look(self, now: Micros) -> Survey:
-        """What waits; as it was a moment ago, while there is enough to do to look often."""
+        """What waits; as it was a moment ago, while there was more in it than could be taken."""
         survey, looked_at = self._survey
-        if not looked_at <= now < looked_at + LOOK:
+        if not self._plenty or not looked_at <= now < looked_at + LOOK:
             # A store that was away for longer than a lease must not have us do again what we still have in hand.
             survey = await self._store.survey(now, self._held)
             self._survey = survey, now
@@ -129,7 +131,7 @@ class Deliverer:
     def _until(self, next_due: Micros | None) -> float:
         """Seconds until there may be more to do that nobody announces."""
         now = self._clock.now()
-        if now < self._survey[1] + LOOK:
+        if self._plenty and now < self._survey[1] + LOOK:
             # What was announced since the last look has not been seen yet.
             return LOOK / SECOND
         return POLL if next_due is None else min(POLL, max(0.05, (next_due - now) / SECOND))

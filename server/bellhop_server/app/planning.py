@@ -2,9 +2,9 @@
 
 import logging
 
-from bellhop_server.domain.batch import BATCH_SIZE, NewBatch
+from bellhop_server.domain.batch import BATCH_SIZE
 from bellhop_server.domain.errors import ConcurrentChange, MessageNotFound, Unavailable
-from bellhop_server.domain.planning import Planning, turn
+from bellhop_server.domain.planning import Planning, batches_of
 from bellhop_server.ports import Clock, Queue, Store, Work
 
 PAGE = 8 * BATCH_SIZE
@@ -67,14 +67,7 @@ class Planner:
         message = planning.message
         now = self._clock.now()
         page = await self._store.read_audience(message.app_id, message.audience, planning.after, PAGE, now)
-        batches = [
-            NewBatch(
-                page.items[start : start + BATCH_SIZE],
-                turn(message, planning.device_count + start),
-                message.options.priority,
-            )
-            for start in range(0, len(page.items), BATCH_SIZE)
-        ]
+        batches = batches_of(page.items, message.fire_time, message.options.priority, planning.device_count)
         recorded = await self._store.add_plan(message.ref, planning.after, page, batches, now)
         if page.after is None:
             del self._open[message.ref]

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from uuid import uuid4
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.errors import RequestIdReused
+from bellhop_server.domain.acceptance import Accepted
+from bellhop_server.domain.errors import InvalidRequest, RequestIdReused
 from bellhop_server.domain.fingerprint import fingerprint
-from bellhop_server.domain.message import Accepted, MessageCounts, MessageState, Send
+from bellhop_server.domain.message import MessageCounts, MessageState, Send
 from bellhop_server.ports import Clock, Queue, Store, Work
 
 PAGE = 1000
@@ -25,26 +26,45 @@ class Sending:
     async def accept(self, send: Send, validate: Callable[[Micros], None]) -> Accepted:
         """Commits a send, or finds the message that it already is.
 
-        A repeat is recognised before `validate` is called with the time, so that what was valid once stays a repeat.
+        A repeat is recognised whether or not `validate`, called with the time, likes it: what was valid once stays one.
         Raises what `validate` raises, RequestIdReused, MessageNotFound (a repeat of what retention has deleted).
         """
-        mark = fingerprint(send)
-        # What cannot be a key has never been one; it is for `validate` to say so.
+        mark, now = fingerprint(send), self._clock.now()
+        try:
+            validate(now)
+        except InvalidRequest:
+            repeat = await self._repeat(send, mark)
+            if repeat is None:
+                raise
+            return repeat
+        accepted = await self._store.accept(send, mark, send.message_id or uuid4().hex, now)
+        if not accepted.replayed:
+            self._announce(accepted)
+        return accepted
+
+    async def _repeat(self, send: Send, mark: str) -> Accepted | None:
+        """The message that the send already is, if it was valid once. Raises RequestIdReused, MessageNotFound."""
+        # What cannot be a key has never been one.
         keys = [key for key in send.keys if _KEY.fullmatch(key)]
         known = await self._store.find_send(send.app_id, keys) if keys else None
-        if known is not None:
-            first_mark, message_id = known
-            if first_mark != mark:
-                raise RequestIdReused(send.request_id, message_id)
-            return Accepted(await self._store.get_message(send.app_id, message_id), replayed=True)
-        now = self._clock.now()
-        validate(now)
-        message_id = send.message_id or uuid4().hex
-        accepted = await self._store.accept(send, mark, message_id, now)
-        if not accepted.replayed:
-            scheduled = accepted.message.state is MessageState.SCHEDULED
-            self._queue.announce_work(Work.FIRE if scheduled else Work.PLAN)
-        return accepted
+        if known is None:
+            return None
+        first_mark, message_id = known
+        if first_mark != mark:
+            raise RequestIdReused(send.request_id, message_id)
+        return Accepted(await self._store.get_message(send.app_id, message_id), replayed=True)
+
+    def _announce(self, accepted: Accepted) -> None:
+        plan = accepted.plan
+        if accepted.message.state is MessageState.SCHEDULED:
+            self._queue.announce_work(Work.FIRE)
+        elif plan is None:
+            self._queue.announce_work(Work.PLAN)
+        else:
+            if plan.results or plan.completed:
+                self._queue.announce_results(plan)
+            if not plan.completed:
+                self._queue.announce_work(Work.DELIVER)
 
     async def resolve(self, send: Send, validate: Callable[[Micros], None]) -> MessageCounts:
         """What the audience resolves to at this moment; stores and sends nothing. Raises what `validate` raises."""

@@ -10,8 +10,8 @@ from bellhop_server.domain.device import ApnsEnvironment, Found
 from bellhop_server.domain.notification import Notification, Priority
 
 # Seconds after a device was marked in the fence within which its request may still be handed over; within which the
-# answer to one that was handed over may come; and that a worker holds a batch, so that nobody doubts what its holder may
-# yet learn.
+# answer to one that was handed over may come; and that a worker holds a batch, so that nobody doubts what its holder
+# may yet learn.
 HANDOVER = 8.0
 ANSWER = 10.0
 LEASE = HANDOVER + ANSWER + 10.0

@@ -141,14 +141,6 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """A message, and whether it had been accepted before under the same request id."""
-
-    message: Message
-    replayed: bool
-
-
-@dataclass(frozen=True, slots=True)
 class MessageCounts:
     """How many devices, and what became of them. `outcomes` has no NOT_REGISTERED.
 

@@ -6,8 +6,13 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, select, tuple_
 
 from bellhop_server.domain import Micros
+from bellhop_server.domain.batch import Recorded
 from bellhop_server.domain.errors import BellhopError, ConcurrentChange, RequestIdReused
-from bellhop_server.domain.message import MessageState, Send
+from bellhop_server.domain.message import Audience, MessageState, Send
+from bellhop_server.domain.notification import Priority
+from bellhop_server.domain.planning import batches_of, is_small
+from bellhop_server.store.audience import audience_page
+from bellhop_server.store.batches import write_plan
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.message_body import encode
 from bellhop_server.store.tables import messages, payloads, request_ids
@@ -33,6 +38,9 @@ _MESSAGE_COLUMNS = (
 )
 _KEY_COLUMNS = ("app_id", "request_id", "fingerprint", "message_id", "message_ref")
 
+# Devices of a small audience.
+MOST_PLANNED = 1000
+
 _NEW_REFS = {
     "sqlite": "SELECT COALESCE(MAX(seq), 0) + ?1 FROM sqlite_sequence WHERE name = 'messages'",
     "postgresql": "SELECT nextval(pg_get_serial_sequence('messages', 'ref')) FROM generate_series(1, $1)",
@@ -53,6 +61,8 @@ class Acceptance(NamedTuple):
     expire_time: Micros
     fire_time: Micros
     body: str
+    small_audience: Audience | None
+    """To be resolved by the way."""
 
     @classmethod
     def of(cls, send: Send, fingerprint: str, message_id: str, now: Micros) -> "Acceptance":
@@ -70,15 +80,17 @@ class Acceptance(NamedTuple):
             expire_time=fire_time + send.options.ttl,
             fire_time=fire_time,
             body=encode(send.audience, send.notification),
+            small_audience=send.audience if fire_time <= now and is_small(send.audience) else None,
         )
 
 
 class Accepting(NamedTuple):
-    """The message that an acceptance became, or that it had been already (`replayed`)."""
+    """The message that an acceptance became, or that it had been already (`replayed`), and its plan if it has one."""
 
     ref: int
     message_id: str
     replayed: bool
+    plan: Recorded | None = None
 
 
 class _Known(NamedTuple):
@@ -93,12 +105,24 @@ def accept_all(connection: Connection, acceptances: list[Acceptance]) -> list[Ac
     known = _take_keys(connection, acceptances, refs)
     outcomes = [_outcome(acceptance, ref, known) for acceptance, ref in zip(acceptances, refs, strict=True)]
     refused = _write(connection, acceptances, refs, outcomes)
-    return [
-        RequestIdReused(acceptance.request_id, acceptance.message_id)
-        if isinstance(outcome, Accepting) and outcome.ref in refused
-        else outcome
-        for acceptance, outcome in zip(acceptances, outcomes, strict=True)
-    ]
+    answers: list[Accepting | BellhopError] = []
+    for acceptance, outcome in zip(acceptances, outcomes, strict=True):
+        if isinstance(outcome, Accepting) and outcome.ref in refused:
+            outcome = RequestIdReused(acceptance.request_id, acceptance.message_id)
+        elif isinstance(outcome, Accepting) and not outcome.replayed and acceptance.small_audience is not None:
+            outcome = outcome._replace(plan=_plan(connection, outcome.ref, acceptance, acceptance.small_audience))
+        answers.append(outcome)
+    return answers
+
+
+def _plan(connection: Connection, ref: int, acceptance: Acceptance, audience: Audience) -> Recorded | None:
+    """Resolves a small audience, unless it has so many devices that it is for the planner after all."""
+    now = acceptance.accept_time
+    page = audience_page(connection, acceptance.app_id, audience, "", MOST_PLANNED, now)
+    if page.after is not None:
+        return None
+    batches = batches_of(page.items, acceptance.fire_time, Priority(acceptance.priority), 0)
+    return write_plan(connection, ref, "", page, batches, now)
 
 
 def _outcome(

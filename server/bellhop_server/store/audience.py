@@ -36,8 +36,16 @@ class SqlAudiences:
 
     async def read_audience(self, app_id: str, audience: Audience, after: str, limit: int, now: Micros) -> AudiencePage:
         """See `ports.MessageStore`. The `result_time` of `missing` is 0 until the page is added to the plan."""
-        read = _READ[audience.kind]
-        return await self._database.read(lambda connection: read(connection, app_id, audience, after, limit, now))
+        return await self._database.read(
+            lambda connection: audience_page(connection, app_id, audience, after, limit, now)
+        )
+
+
+def audience_page(
+    connection: Connection, app_id: str, audience: Audience, after: str, limit: int, now: Micros
+) -> AudiencePage:
+    """See `ports.MessageStore.read_audience`."""
+    return _READ[audience.kind](connection, app_id, audience, after, limit, now)
 
 
 def _everyone(

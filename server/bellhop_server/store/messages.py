@@ -8,10 +8,10 @@ import structlog
 from sqlalchemy import ColumnElement, Connection, Row, func, select, true, tuple_, union_all
 
 from bellhop_server.domain import Micros
+from bellhop_server.domain.acceptance import Accepted
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.errors import MessageNotFound
 from bellhop_server.domain.message import (
-    Accepted,
     Audience,
     AudienceKind,
     Message,
@@ -35,6 +35,8 @@ _MESSAGE = select(messages, payloads.c.body).outerjoin(payloads, payloads.c.mess
 # Of a message whose payload has been erased: an audience of nobody, and nothing to show.
 _ERASED = (Audience(AudienceKind.USERS), Notification())
 
+# Each may have an audience to be resolved, and others have something to write too.
+_GROUP_LIMIT = 100
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -44,7 +46,7 @@ class SqlMessages:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._acceptances = GroupWriter[Acceptance, Accepting](database.write, accept_all)
+        self._acceptances = GroupWriter[Acceptance, Accepting](database.write, accept_all, group_limit=_GROUP_LIMIT)
 
     async def find_send(self, app_id: str, keys: Sequence[str]) -> tuple[str, str] | None:
         """See `ports.MessageStore`."""
@@ -74,7 +76,9 @@ class SqlMessages:
             notification=send.notification,
             options=replace(send.options, schedule_time=fire_time if fire_time > now else None),
         )
-        return Accepted(message, replayed=False)
+        if accepting.plan is not None and accepting.plan.completed:
+            message = replace(message, state=MessageState.COMPLETED, complete_time=now)
+        return Accepted(message, replayed=False, plan=accepting.plan)
 
     async def get_message(self, app_id: str, message_id: str) -> Message:
         """See `ports.MessageStore`."""

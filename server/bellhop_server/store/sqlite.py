@@ -7,6 +7,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,8 @@ T = TypeVar("T")
 WAITING_LIMIT = 2000
 GROUP_LIMIT = 200
 READERS = 2
+# Seconds. A commit costs as much as some hundred rows: while several want one, it waits this long for more of them.
+LINGER = 0.002
 BUSY_TIMEOUT_MS = 5000
 
 
@@ -138,13 +141,16 @@ class SqliteDatabase:
         return value
 
     def _write_all(self) -> None:
-        closing = False
+        closing = crowded = False
         while not closing:
             group = [self._writes.get()]
+            if crowded:
+                time.sleep(LINGER)
             with contextlib.suppress(queue.Empty):
                 while len(group) < GROUP_LIMIT:
                     group.append(self._writes.get_nowait())
             closing = None in group
+            crowded = len(group) > 1
             writes = [write for write in group if write is not None]
             self._loop.call_soon_threadsafe(_resolve, self._outcomes(writes))
         self._disconnect()
