@@ -192,9 +192,7 @@ async def test_many_small_audiences_in_one_group_have_plans_of_their_own(store: 
     assert len(counts) == 40
 
 
-async def test_a_user_with_more_devices_than_a_page_is_left_to_the_planner(
-    store: SqlStore, database: Database
-) -> None:
+async def test_a_user_with_more_devices_than_a_page_is_left_to_the_planner(store: SqlStore, database: Database) -> None:
     await put_devices(database, [Known(f"d{place:05}", "robot") for place in range(MOST_PLANNED + 1)])
 
     accepted = await store.accept(
