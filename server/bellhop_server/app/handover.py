@@ -201,7 +201,7 @@ class Handover:
     async def _finish(self, sheet: Sheet) -> None:
         app_id = sheet.message.app_id
         for platform, count in sheet.proven.items():
-            self._hygiene.note_accepted(app_id, platform, count)
+            self._hygiene.note_accepted(app_id, Platform(platform), count)
         await self._hygiene.note_dead(app_id, sheet.refused)
         for result in sheet.refusals:
             sheet.ledger.add(result)

@@ -6,7 +6,7 @@ from bellhop_server.app.recording import Ledger
 from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import ClaimedBatch, Item
 from bellhop_server.domain.delivery import Answer
-from bellhop_server.domain.device import Found, Platform
+from bellhop_server.domain.device import Found
 from bellhop_server.domain.message import Message, Outcome, Result
 from bellhop_server.domain.retry import decide, expiry
 
@@ -27,8 +27,8 @@ class Sheet:
         """Results of dead targets, told only once the device has been retired."""
         self.taken: list[tuple[str, bytes]] = []
         """Devices, with their target's digest, of which a provider has taken a push for the first time."""
-        self.proven: dict[Platform, int] = defaultdict(int)
-        """How many that had taken one before did so again."""
+        self.proven: dict[int, int] = defaultdict(int)
+        """By network: how many that had taken one before did so again."""
 
     def withhold(self, item: Item, outcome: Outcome, reason: str, status: int, now: Micros) -> None:
         """A result without a hand-over."""
@@ -59,7 +59,7 @@ class Sheet:
         )
         if outcome is Outcome.ACCEPTED:
             if device.target_accepted:
-                self.proven[Platform(device.platform)] += 1
+                self.proven[device.platform] += 1
             else:
                 self.taken.append((device.device_id, bytes.fromhex(device.target_digest)))
         elif outcome is Outcome.TOKEN_INVALID or outcome is Outcome.TOKEN_MISMATCH:

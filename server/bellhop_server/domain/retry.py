@@ -24,7 +24,6 @@ MAX_RESENDS_IN_DOUBT = 2
 MAX_ATTEMPTS = 100
 
 _FINAL = {
-    Verdict.ACCEPTED: Outcome.ACCEPTED,
     Verdict.TOKEN_INVALID: Outcome.TOKEN_INVALID,
     Verdict.TOKEN_GONE_SINCE: Outcome.TOKEN_INVALID,
     Verdict.TOKEN_MISMATCH: Outcome.TOKEN_MISMATCH,
@@ -97,6 +96,9 @@ def replaceable(message: Message) -> bool:
 def decide(item: Item, answer: Answer, message: Message, now: Micros) -> Outcome | float:
     """The final outcome, or the seconds after which the item is tried again. Counts the answer into `item`."""
     verdict = answer.verdict
+    if verdict is Verdict.ACCEPTED:
+        item.attempts += 1
+        return Outcome.ACCEPTED
     if verdict is Verdict.NOT_SENT:
         item.unsent += 1
     else:
