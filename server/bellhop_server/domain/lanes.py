@@ -92,7 +92,8 @@ class Lanes:
     def took(self, share: Share, devices: int, batches: int) -> bool:
         """So much of a share was there; whether the lane could do with more now."""
         lane = share.lane
-        self._deficits[lane] = self._deficits.get(lane, 0) - devices
+        # A lane that had everything to itself owes the others nothing for that.
+        self._deficits[lane] = max(self._deficits.get(lane, 0) - devices, -BATCH_SIZE)
         if batches:
             self._batch_size[lane] = devices / batches
         return self.give_back(lane, share.devices - devices)
