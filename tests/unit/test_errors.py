@@ -32,6 +32,7 @@ EXAMPLES = (
     errors.TargetRequired("d1"),
     errors.CredentialRefused("apns", "InvalidProviderToken"),
     errors.ConcurrentChange(),
+    errors.StaleBinding("d1", 8),
     errors.AuthAttemptsExceeded(4.0),
     errors.Overloaded("sends"),
     errors.QuotaExceeded("secrets", 10),
