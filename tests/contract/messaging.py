@@ -135,10 +135,12 @@ async def planned(store: SqlStore, message: Message, *batches: Sequence[str], no
     return await store.add_plan(message.ref, "", page, new, now)
 
 
-async def claimed(store: SqlStore, worker: str = "w1", now: int = NOW, limit: int = 100) -> list[ClaimedBatch]:
-    """Batches under a lease that outlives the test, up to so many of each lane."""
-    survey = await store.survey(now, ())
-    return await store.claim(worker, now, now + DAY, [Share(lane, 10**6, limit) for lane in survey.lanes], ())
+async def claimed(
+    store: SqlStore, worker: str = "w1", now: int = NOW, limit: int = 100, *, until: int | None = None
+) -> list[ClaimedBatch]:
+    """Batches under a lease that outlives the test unless told, up to so many of each lane."""
+    shares = [Share(lane, 10**6, limit) for lane in (await store.survey(now, ())).lanes]
+    return await store.claim(worker, now, now + DAY if until is None else until, shares, ())
 
 
 def result(device_id: str, outcome: Outcome = Outcome.ACCEPTED, *, user_id: str = "", reason: str = "") -> Result:

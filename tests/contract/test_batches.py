@@ -9,13 +9,14 @@ import pytest
 from bellhop_server.domain.batch import BatchReport, Item, NewBatch
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.errors import ConcurrentChange
+from bellhop_server.domain.lanes import Lane, Survey
 from bellhop_server.domain.message import MessageCounts, MessageState
 from bellhop_server.domain.notification import Priority
 from bellhop_server.domain.planning import AudiencePage
 from bellhop_server.domain.query import ResultQuery
 from bellhop_server.store.batch_rows import pack, unpack
 from bellhop_server.store.sql_store import SqlStore
-from tests.contract.messaging import LEASE, NOW, accepted, claimed, items, missing, planned, result
+from tests.contract.messaging import APP, LEASE, NOW, accepted, claimed, items, missing, planned, result
 
 WORN = Item("d2", "\U0001f600", 2**40, "0123456789abcdef", Platform.WEB_PUSH, 3, 1, 2, 'Too"Many', 429)
 
@@ -55,11 +56,14 @@ async def test_a_plan_grows_page_by_page(store: SqlStore) -> None:
     listed = await store.list_results(ResultQuery(message.ref), 0, 9)
     assert listed == [(1, stamped), (2, recorded.results[0]), (3, recorded.results[1])]
 
-    one, two = await claimed(store)
-    assert [one.items, two.items] == [items("d1", "d2"), items("d4")]
-    assert (one.message_ref, one.app_id, one.in_doubt, one.retry) == (message.ref, message.app_id, False, False)
-    [later] = await claimed(store, now=NOW + 1)
-    assert later.items == [WORN]
+    one, two, three = await claimed(store)
+    assert [one.items, two.items, three.items] == [items("d1", "d2"), items("d4"), [WORN]]
+    assert (one.message_ref, one.app_id, one.in_doubt, one.priority) == (
+        message.ref,
+        message.app_id,
+        False,
+        Priority.NORMAL,
+    )
 
 
 async def test_a_plan_that_resolves_to_nobody_completes_the_message(store: SqlStore) -> None:
@@ -105,7 +109,7 @@ async def test_a_plan_that_has_ended_is_not_begun_again(store: SqlStore) -> None
         await store.add_plan(message.ref, "", AudiencePage(items("d1"), [], None), [], NOW)
 
 
-async def test_urgent_batches_first_then_the_older_ones(store: SqlStore) -> None:
+async def test_each_lane_has_its_turn_and_in_it_the_older_ones_first(store: SqlStore) -> None:
     order = []
     for name, priority, due in (
         ("low", Priority.LOW, NOW - 9),
@@ -116,19 +120,18 @@ async def test_urgent_batches_first_then_the_older_ones(store: SqlStore) -> None
     ):
         message = await accepted(store, name.replace(" ", "-"))
         page = AudiencePage(items(name), [], None)
-        await store.add_plan(message.ref, "", page, [NewBatch(items(name), due, priority)], NOW)
+        await store.add_plan(message.ref, "", page, [NewBatch(items(name), due, priority, retry=due > NOW)], NOW)
     for limit in (1, 2, 5):
         order.append([batch.items[0].device_id for batch in await claimed(store, limit=limit)])
-    assert order == [["high"], ["early", "late"], ["low"]]
+    assert order == [["low", "early", "high"], ["late"], []]
 
 
-async def test_a_lapsed_lease_ranks_by_its_priority(store: SqlStore) -> None:
-    for name, priority in (("broadcast", Priority.LOW), ("code", Priority.HIGH)):
-        message = await accepted(store, name, priority=priority)
-        await planned(store, message, [name], now=NOW if name == "broadcast" else NOW + 5)
-    [first] = await store.claim("w1", NOW, NOW + 5, 9)
-    assert first.items == items("broadcast")
-    assert [batch.items for batch in await claimed(store, now=NOW + 5)] == [items("code"), items("broadcast")]
+async def test_a_lapsed_lease_ranks_by_its_turn(store: SqlStore) -> None:
+    await planned(store, await accepted(store, "first"), ["d1"])
+    [first] = await claimed(store, until=NOW + 5)
+    assert first.items == items("d1")
+    await planned(store, await accepted(store, "second"), ["d2"], now=NOW + 1)
+    assert [batch.items for batch in await claimed(store, now=NOW + 5)] == [items("d1"), items("d2")]
 
 
 @pytest.mark.promise("P7")
@@ -136,7 +139,7 @@ async def test_claimers_never_share_a_batch(store: SqlStore, other_store: SqlSto
     message = await accepted(store)
     await planned(store, message, *([f"d{number}"] for number in range(60)))
     shares = await asyncio.gather(
-        *(each.claim(f"w{turn}", NOW, LEASE, 5) for turn in range(8) for each in (store, other_store))
+        *(claimed(each, f"w{turn}", limit=5) for turn in range(8) for each in (store, other_store))
     )
     taken = Counter(batch.batch_id for share in shares for batch in share)
     assert set(taken.values()) == {1}
@@ -148,9 +151,9 @@ async def test_claimers_never_share_a_batch(store: SqlStore, other_store: SqlSto
 
 async def test_a_lease_ends_by_the_clock(store: SqlStore) -> None:
     await planned(store, await accepted(store), ["d1"])
-    [first] = await store.claim("w1", NOW, NOW + 10, 9)
-    assert await store.claim("w2", NOW + 9, NOW + 19, 9) == []
-    [second] = await store.claim("w2", NOW + 10, NOW + 20, 9)
+    [first] = await claimed(store, "w1", NOW, until=NOW + 10)
+    assert await claimed(store, "w2", NOW + 9, until=NOW + 19) == []
+    [second] = await claimed(store, "w2", NOW + 10, until=NOW + 20)
     assert (second.batch_id, second.in_doubt) == (first.batch_id, False)
     assert second.lease != first.lease
     assert not await store.start(first.batch_id, first.lease, NOW + 11, NOW + 30)
@@ -159,30 +162,30 @@ async def test_a_lease_ends_by_the_clock(store: SqlStore) -> None:
 
 async def test_who_starts_late_has_lost_the_lease(store: SqlStore) -> None:
     await planned(store, await accepted(store), ["d1"])
-    [batch] = await store.claim("w1", NOW, NOW + 10, 9)
+    [batch] = await claimed(store, "w1", NOW, until=NOW + 10)
     assert not await store.start(batch.batch_id, batch.lease, NOW + 10, NOW + 30)
     assert not await store.start(batch.batch_id + 1, batch.lease, NOW, NOW + 30)
-    [again] = await store.claim("w2", NOW + 10, NOW + 20, 9)
+    [again] = await claimed(store, "w2", NOW + 10, until=NOW + 20)
     assert not again.in_doubt
 
 
 @pytest.mark.promise("P9")
 async def test_starting_prolongs_the_lease_and_leaves_a_doubt(store: SqlStore) -> None:
     await planned(store, await accepted(store), ["d1"])
-    [batch] = await store.claim("w1", NOW, NOW + 10, 9)
+    [batch] = await claimed(store, "w1", NOW, until=NOW + 10)
     assert await store.start(batch.batch_id, batch.lease, NOW + 9, NOW + 30)
-    assert await store.claim("w2", NOW + 29, NOW + 40, 9) == []
-    [doubtful] = await store.claim("w2", NOW + 30, NOW + 40, 9)
+    assert await claimed(store, "w2", NOW + 29, until=NOW + 40) == []
+    [doubtful] = await claimed(store, "w2", NOW + 30, until=NOW + 40)
     assert doubtful.in_doubt
     # The doubt outlives a holder who never began.
-    [still] = await store.claim("w3", NOW + 40, NOW + 50, 9)
+    [still] = await claimed(store, "w3", NOW + 40, until=NOW + 50)
     assert still.in_doubt
 
 
 async def test_a_worker_gives_back_what_it_has_not_started(store: SqlStore) -> None:
     await planned(store, await accepted(store), ["d1"], ["d2"], ["d3"])
-    started, waiting = await store.claim("w1", NOW, LEASE, 2)
-    [of_another] = await store.claim("w2", NOW, LEASE, 2)
+    started, waiting = await claimed(store, "w1", NOW, limit=2, until=LEASE)
+    [of_another] = await claimed(store, "w2", NOW, limit=2, until=LEASE)
     assert await store.start(started.batch_id, started.lease, NOW, LEASE)
     assert await store.release("w1") == 1
     assert await store.release("w1") == 0
@@ -195,18 +198,18 @@ async def test_a_worker_gives_back_what_it_has_not_started(store: SqlStore) -> N
 
 async def test_a_batch_in_doubt_is_given_back_in_doubt(store: SqlStore) -> None:
     await planned(store, await accepted(store), ["d1"])
-    [batch] = await store.claim("w1", NOW, NOW + 10, 9)
+    [batch] = await claimed(store, "w1", NOW, until=NOW + 10)
     await store.start(batch.batch_id, batch.lease, NOW, NOW + 10)
-    await store.claim("w2", NOW + 10, LEASE, 9)
+    await claimed(store, "w2", NOW + 10, until=LEASE)
     assert await store.release("w2") == 1
-    [again] = await store.claim("w3", NOW + 10, LEASE, 9)
+    [again] = await claimed(store, "w3", NOW + 10, until=LEASE)
     assert again.in_doubt
 
 
 @pytest.mark.promise("P6")
 async def test_at_start_a_store_of_ones_own_ends_every_lease(store: SqlStore) -> None:
     await planned(store, await accepted(store), ["d1"], ["d2"], ["d3"])
-    started, waiting = await store.claim("w1", NOW, LEASE, 2)
+    started, waiting = await claimed(store, "w1", NOW, limit=2, until=LEASE)
     await store.start(started.batch_id, started.lease, NOW, LEASE)
     assert await store.end_leases(NOW) == 2
     again = {batch.batch_id: batch.in_doubt for batch in await claimed(store)}
@@ -217,18 +220,22 @@ async def test_at_start_a_store_of_ones_own_ends_every_lease(store: SqlStore) ->
 
 
 async def test_next_due_is_the_earliest_of_what_waits_and_what_is_held(store: SqlStore) -> None:
-    assert await store.next_due() is None
+    low, high = Lane(APP, Priority.LOW), Lane(APP, Priority.HIGH)
+    assert await store.survey(NOW, ()) == Survey([], None)
     message = await accepted(store)
     batches = [NewBatch(items("d1"), NOW, Priority.LOW), NewBatch(items("d2"), NOW + 50, Priority.HIGH, retry=True)]
     await store.add_plan(message.ref, "", AudiencePage(items("d1", "d2"), [], None), batches, NOW)
-    assert await store.next_due() == NOW
-    [held] = await store.claim("w1", NOW, NOW + 70, 9)
-    assert await store.next_due() == NOW + 50
-    [retried] = await store.claim("w1", NOW + 50, NOW + 90, 9)
-    assert retried.retry
-    assert await store.next_due() == NOW + 70
+    assert await store.survey(NOW, ()) == Survey([low], NOW + 50)
+    [held] = await claimed(store, until=NOW + 70)
+    assert await store.survey(NOW, ()) == Survey([], NOW + 50)
+    assert await store.survey(NOW + 50, ()) == Survey([high], NOW + 70)
+    [retried] = await claimed(store, now=NOW + 50, until=NOW + 90)
+    assert retried.items == items("d2")
+    assert await store.survey(NOW + 50, ()) == Survey([], NOW + 70)
     await store.start(held.batch_id, held.lease, NOW + 60, NOW + 99)
-    assert await store.next_due() == NOW + 90
+    assert await store.survey(NOW + 60, ()) == Survey([], NOW + 90)
+    assert await store.survey(NOW + 95, ()) == Survey([high], NOW + 99)
+    assert await store.survey(NOW + 95, {retried.batch_id}) == Survey([], NOW + 99)
 
 
 async def test_a_claim_does_not_walk_through_what_is_not_due(store: SqlStore) -> None:

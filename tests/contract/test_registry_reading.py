@@ -23,6 +23,7 @@ from tests.contract.registry_commands import (
     target,
     together,
 )
+from tests.unit.app_fakes import found
 
 
 @pytest.fixture(autouse=True)
@@ -82,10 +83,11 @@ async def test_devices_are_read_by_id(store: SqlStore) -> None:
     names = [*ORDERED, 'quote"\\', "x" * 128]
     await together(store, [register(each, None, f"t{each}") for each in names])
     await store.execute(register("elsewhere", None, "t", app="bank"))
-    found = await store.read_devices("shop", [*names, "unknown", "elsewhere", names[0]])
-    assert found == {device.device_id: device for device in await listed(store)}
-    assert len(found) == len(names)
-    assert await store.read_devices("shop", []) == {}
+    reading = await store.read_present("shop", 1, [*names, "unknown", "elsewhere", names[0]])
+    assert reading.devices == {device.device_id: found(device) for device in await listed(store)}
+    assert len(reading.devices) == len(names)
+    assert (reading.cancelled, reading.credentials) == (False, [])
+    assert (await store.read_present("shop", 1, [])).devices == {}
     with pytest.raises(DeviceNotFound):
         await store.get_device("shop", "elsewhere")
 

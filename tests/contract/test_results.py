@@ -6,6 +6,7 @@ import pytest
 
 from bellhop_server.domain.batch import ClaimedBatch, NewBatch, Recorded
 from bellhop_server.domain.device import Platform
+from bellhop_server.domain.lanes import Survey
 from bellhop_server.domain.message import Message, MessageCounts, MessageState, Outcome, Result, ResultFilter
 from bellhop_server.domain.notification import Priority
 from bellhop_server.domain.planning import AudiencePage
@@ -63,7 +64,7 @@ async def test_the_last_result_completes_the_message_once(store: SqlStore) -> No
     assert await store.get_message_by_ref(message.ref) == replace(
         message, state=MessageState.COMPLETED, complete_time=NOW + 2
     )
-    assert await store.next_due() is None
+    assert await store.survey(NOW + 3, ()) == Survey([], None)
 
 
 async def test_a_message_is_not_complete_before_it_is_planned(store: SqlStore) -> None:
@@ -107,12 +108,12 @@ async def test_reports_of_many_messages_in_one_call(store: SqlStore) -> None:
 async def test_who_lost_the_lease_leaves_no_trace(store: SqlStore) -> None:
     message = await accepted(store)
     await planned(store, message, ["d1", "d2"])
-    [old] = await store.claim("w1", NOW, NOW + 10, 9)
+    [old] = await claimed(store, "w1", NOW, until=NOW + 10)
     await store.start(old.batch_id, old.lease, NOW, NOW + 10)
     # Its time is up, but nobody has come for it: what it knows is still the truth.
     [late] = await store.record([report(old, result("d1"))], NOW + 20)
     assert not late.lost
-    [new] = await store.claim("w2", NOW + 20, NOW + 99, 9)
+    [new] = await claimed(store, "w2", NOW + 20, until=NOW + 99)
     again = NewBatch(items("d1", "d2"), NOW, Priority.NORMAL, retry=True)
     [lost] = await store.record([report(old, result("d2"), done=True, again=(again,))], NOW + 21)
     assert lost == Recorded(message.ref, 0, [], completed=False, lost=True)
@@ -120,7 +121,7 @@ async def test_who_lost_the_lease_leaves_no_trace(store: SqlStore) -> None:
     assert (await store.record([report(forged, result("d2"))], NOW + 21))[0].lost
     assert [each.device_id for _, each in await results_of(store, message)] == ["d1"]
     assert (await store.counts([message.ref]))[message.ref].finished_count == 1
-    assert await store.claim("w3", NOW + 21, NOW + 99, 9) == []
+    assert await claimed(store, "w3", NOW + 21, until=NOW + 99) == []
     assert await store.reported(new) == {("d1", "")}
     [kept] = await store.record([report(new, result("d2"), done=True)], NOW + 22)
     assert kept.completed
@@ -150,7 +151,7 @@ async def test_what_is_tried_again_is_written_with_the_end_of_the_batch(store: S
     assert not recorded.completed
     assert await claimed(store) == []
     [retried] = await claimed(store, now=NOW + 5)
-    assert (retried.retry, retried.items, retried.in_doubt) == (True, [worn], False)
+    assert (retried.priority, retried.items, retried.in_doubt) == (Priority.HIGH, [worn], False)
     assert (retried.message_ref, retried.app_id) == (message.ref, message.app_id)
     assert retried.batch_id != batch.batch_id
 

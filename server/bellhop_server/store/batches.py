@@ -231,10 +231,17 @@ def _waiting() -> Select[Any]:
 _CLAIM = _claim()
 _WAITING = _waiting()
 _LEASED = select(batches.c.app_id, batches.c.priority, batches.c.lease_until).where(_LEASED_ROWS, _NOT_HELD)
-# Whoever held it is gone. It keeps its turn, which has come long since.
+# Whoever held it is gone, or writes its results at this moment: nobody waits for that. It keeps its turn, which has
+# come long since.
+_LAPSED = (
+    select(batches.c.batch_id)
+    .where(_LEASED_ROWS, batches.c.lease_until <= _NOW, _NOT_HELD)
+    .with_for_update(skip_locked=True)
+    .cte()
+)
 _LAPSE = (
     update(batches)
-    .where(_LEASED_ROWS, batches.c.lease_until <= _NOW, _NOT_HELD)
+    .where(batches.c.batch_id.in_(select(_LAPSED.c.batch_id)))
     .values(in_doubt=or_(batches.c.in_doubt, batches.c.started), started=false(), **_NOBODY)
 )
 
