@@ -49,16 +49,21 @@ class StatementFailed(Exception):
 
 
 class Availability:
-    """Turns errors of a driver into ours, and logs once when the database goes away and once when it is back."""
+    """Turns errors of a driver into ours, and logs once when the database goes away and once when it is back.
 
-    def __init__(self) -> None:
+    One for reading and one for writing: on a full disk the one goes on without the other.
+    """
+
+    def __init__(self, use: str) -> None:
+        """`use`: what of the database, for the log."""
+        self._use = use
         self._away = False
 
     def worked(self) -> None:
         """An operation reached the database."""
         if self._away:
             self._away = False
-            log.info("the database is back")
+            log.info("the database is back", use=self._use)
 
     def translate(self, error: Exception) -> Exception:
         """What to raise for an error that came out of an operation."""
@@ -69,7 +74,7 @@ class Availability:
         if is_away(error):
             if not self._away:
                 self._away = True
-                log.warning("the database is away", error=f"{type(error).__name__}: {_text(error)}")
+                log.warning("the database is away", use=self._use, error=f"{type(error).__name__}: {_text(error)}")
             return ServiceUnavailable("store")
         if isinstance(error, DBAPIError):
             return StatementFailed(error).with_traceback(error.__traceback__)

@@ -47,7 +47,7 @@ async def _run(url: str, fn: Callable[[Connection], T]) -> T:
     except DatabaseRefused:
         raise
     except Exception as error:
-        raise Availability().translate(error) from None
+        raise Availability("migrating").translate(error) from None
 
 
 def _run_on_sqlite(path: Path, fn: Callable[[Connection], T]) -> T:

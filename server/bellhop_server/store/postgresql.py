@@ -40,7 +40,7 @@ class PostgresqlDatabase:
     exclusive = False
 
     def __init__(self, dsn: str) -> None:
-        self._availability = Availability()
+        self._reading, self._writing = Availability("reading"), Availability("writing")
         self._write_engine = _engine(dsn, WRITERS, read_only=False)
         self._read_engine = _engine(dsn, READERS, read_only=True)
         # The pools' own queues would be unbounded, and a caller that goes away would cut a connection off.
@@ -62,12 +62,12 @@ class PostgresqlDatabase:
         except DatabaseRefused:
             raise
         except Exception as error:
-            raise database._availability.translate(error) from error
+            raise database._writing.translate(error) from error
         return database
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """See `Database.read`."""
-        return await self._in_turn(self._readers, self._read, fn)
+        return await self._in_turn(self._readers, self._reading, self._read, fn)
 
     async def write(self, fn: Callable[[Connection], T]) -> T:
         """See `Database.write`."""
@@ -75,7 +75,7 @@ class PostgresqlDatabase:
             raise Overloaded("store")
         self._waiting += 1
         try:
-            return await self._in_turn(self._writers, self._write, fn)
+            return await self._in_turn(self._writers, self._writing, self._write, fn)
         finally:
             self._waiting -= 1
 
@@ -90,6 +90,7 @@ class PostgresqlDatabase:
     async def _in_turn(
         self,
         slots: asyncio.Semaphore,
+        availability: Availability,
         operation: Callable[[Callable[[Connection], T]], Awaitable[T]],
         fn: Callable[[Connection], T],
     ) -> T:
@@ -99,10 +100,10 @@ class PostgresqlDatabase:
             try:
                 value = await operation(fn)
             except Exception as error:
-                raise self._availability.translate(error) from None
+                raise availability.translate(error) from None
             finally:
                 slots.release()
-            self._availability.worked()
+            availability.worked()
             return value
 
         await slots.acquire()

@@ -72,7 +72,7 @@ class SqliteDatabase:
         self._path = path
         self._file = _identity(path)
         self._loop = loop
-        self._availability = Availability()
+        self._reading, self._writing = Availability("reading"), Availability("writing")
         self._read_engine = _engine(path, query_only=True)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="bellhop-read")
         self._write_engine = _engine(path, query_only=False)
@@ -136,8 +136,8 @@ class SqliteDatabase:
                         connection.invalidate()
                     raise
         except Exception as error:
-            raise self._availability.translate(error) from None
-        self._availability.worked()
+            raise self._reading.translate(error) from None
+        self._reading.worked()
         return value
 
     def _write_all(self) -> None:
@@ -160,7 +160,7 @@ class SqliteDatabase:
             connection, transaction = self._begin()
         except Exception as error:
             # Nobody's fault. Trying each for itself would have every one of them wait for the lock.
-            return [_Outcome(write.future, None, self._availability.translate(error)) for write in writes]
+            return [_Outcome(write.future, None, self._writing.translate(error)) for write in writes]
         try:
             with transaction:
                 outcomes = [
@@ -173,9 +173,9 @@ class SqliteDatabase:
             if is_away(error):
                 self._disconnect()
             if len(writes) == 1:
-                return [_Outcome(writes[0].future, None, self._availability.translate(error))]
+                return [_Outcome(writes[0].future, None, self._writing.translate(error))]
         else:
-            self._availability.worked()
+            self._writing.worked()
             return outcomes
         # One of them, or all of them together, cannot be done: each for itself, with an outcome of its own.
         return [outcome for write in writes for outcome in self._outcomes([write])]
