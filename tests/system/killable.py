@@ -54,6 +54,8 @@ class Killable:
             self._said.append(line)
             if b'"address"' in line:
                 self.address = json.loads(line)["address"]
+                # Whoever knows its address finds it there again.
+                self._environment["BELLHOP_LISTEN"] = self.address
                 self._reading = asyncio.create_task(self._read(self._process.stderr))
                 return
         raise AssertionError(self.log)

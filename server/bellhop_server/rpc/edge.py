@@ -37,14 +37,16 @@ OURS = "/bellhop."
 
 # A reader that takes nothing will not take the status either.
 _ABORT_SECONDS = 5.0
-# For what is on its way to a reader when the server ends.
-_CLOSING_SECONDS = 0.5
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class _ReaderStalled(Exception):
     """The reader of a stream took nothing for too long."""
+
+
+class _ReaderGone(Exception):
+    """The reader of a stream has hung up."""
 
 
 class Edge(grpc.aio.ServerInterceptor):
@@ -65,15 +67,6 @@ class Edge(grpc.aio.ServerInterceptor):
         self._clock = clock
         self._attempts = WrongAttempts(limits.wrong_credentials)
         self._handlers: dict[str, Handler] = {}
-        self._writing: set[asyncio.Timeout] = set()
-        self._closing = False
-
-    def interrupt(self) -> None:
-        """Waits no longer for readers of streams that take nothing."""
-        self._closing = True
-        for writing in self._writing:
-            if not writing.expired():
-                writing.reschedule(asyncio.get_running_loop().time() + _CLOSING_SECONDS)
 
     async def intercept_service(
         self,
@@ -172,15 +165,14 @@ class Edge(grpc.aio.ServerInterceptor):
         """Writes what the servicer yields. It goes on only once its last message has been taken."""
         async with aclosing(responses):
             async for response in responses:
-                seconds = _CLOSING_SECONDS if self._closing else self._limits.reader_seconds
                 try:
-                    async with asyncio.timeout(seconds) as writing:
-                        self._writing.add(writing)
+                    async with asyncio.timeout(self._limits.reader_seconds):
                         await context.write(response)
                 except TimeoutError:
                     raise _ReaderStalled() from None
-                finally:
-                    self._writing.discard(writing)
+                except grpc.aio.InternalError:
+                    # gRPC's word for a caller who hung up just now; the context may not know of it yet.
+                    raise _ReaderGone() from None
 
     async def _guarded(self, call: Call, context: Context, serve: Callable[[], Awaitable[T]]) -> T | None:
         """Serves one call. Whatever goes wrong leaves as a status; a cancellation passes."""
@@ -193,7 +185,7 @@ class Edge(grpc.aio.ServerInterceptor):
                 self._count(call, grpc.StatusCode.CANCELLED)
                 raise
             except Exception as error:
-                if context.done():  # The caller is gone; there is nobody to tell.
+                if context.done() or isinstance(error, _ReaderGone):  # There is nobody to tell.
                     self._count(call, grpc.StatusCode.CANCELLED)
                     return None
                 await self._abort(call, context, self._told(call, error))

@@ -124,7 +124,6 @@ class RpcServer:
         await self._health.enter_graceful_shutdown()
         self._admission.close()
         interrupt()
-        self._edge.interrupt()
         if not await self._admission.drained(_DRAIN_SECONDS):
             _log.warning("calls were cut off", seconds=_DRAIN_SECONDS)
         await self._server.stop(_STOP_SECONDS)
