@@ -1,68 +1,27 @@
 """The life of one batch: the epoch check at hand-over, one final result each, honesty about doubt, token hygiene."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import Callable, Sequence
 
 import pytest
 
-from bellhop_server.app.fencing import Fence
-from bellhop_server.app.handover import Handover
-from bellhop_server.app.hygiene import Hygiene
-from bellhop_server.app.recording import Recorder
+from bellhop_server.app.fencing import Mark
 from bellhop_server.domain import DAY, HOUR, MINUTE, SECOND
-from bellhop_server.domain.batch import ClaimedBatch
-from bellhop_server.domain.delivery import HANDOVER, Answer, Reading, Verdict
+from bellhop_server.domain.batch import Item
+from bellhop_server.domain.delivery import HANDOVER, Answer, Chunk, Reading, Verdict
 from bellhop_server.domain.device import Device, DeviceState, Platform, Target
 from bellhop_server.domain.message import (
     Audience,
     AudienceKind,
-    Message,
     Outcome,
     ResendPolicy,
     SendOptions,
 )
 from bellhop_server.domain.notification import Notification
-from bellhop_server.queue.local import LocalQueue
-from tests.unit.app_fakes import NOW, FakeClock, FakeProvider, FakeStore, batch_of, device, message
+from tests.unit.app_fakes import NOW, batch_of, device, message
+from tests.unit.handover_desk import Desk
 
-
-class Desk:
-    """A handover with its doubles."""
-
-    def __init__(self, sent: Message, devices: Sequence[Device]) -> None:
-        self.clock = FakeClock()
-        self.store = FakeStore(sent, devices)
-        self.provider = FakeProvider(self.store)
-        self.fence = Fence(nullcontext)
-        self.recorder = Recorder(self.store, LocalQueue(), self.clock)
-        self.settled = 0
-        self.handover = Handover(
-            self.store,
-            self.clock,
-            self.fence,
-            self.recorder,
-            Hygiene(self.store),
-            {Platform.APNS: self.provider},
-        )
-
-    async def carry_out(self, batch: ClaimedBatch) -> None:
-        writer = asyncio.create_task(self.recorder.run())
-        try:
-            async with asyncio.timeout(5):
-                await self.handover.carry_out(batch, self._settle)
-        finally:
-            writer.cancel()
-            with suppress(asyncio.CancelledError):
-                await writer
-
-    def _settle(self, results: int) -> None:
-        self.settled += results
-
-    @property
-    def outcomes(self) -> dict[str, Outcome]:
-        assert len({result.device_id for result in self.store.results}) == len(self.store.results)
-        return {result.device_id: result.outcome for result in self.store.results}
+Report = Callable[[int, Answer], None]
 
 
 @pytest.mark.promise("P3")
@@ -334,3 +293,79 @@ async def test_a_provider_that_breaks_leaves_doubt_not_silence() -> None:
     await desk.carry_out(batch_of(phones))
 
     assert desk.outcomes == {"d1": Outcome.ACCEPTED, "d2": Outcome.UNKNOWN, "d3": Outcome.UNKNOWN}
+
+
+@pytest.mark.promise("P4")
+async def test_a_cancelled_message_is_not_handed_over() -> None:
+    phones = [device("d1"), device("d2")]
+    desk = Desk(message(), phones)
+    desk.store.cancelled = True
+
+    await desk.carry_out(batch_of(phones))
+
+    assert desk.provider.chunks == []
+    assert desk.outcomes == {"d1": Outcome.CANCELLED, "d2": Outcome.CANCELLED}
+
+
+@pytest.mark.promise("P3")
+async def test_a_target_that_moved_is_marked_anew_and_read_again() -> None:
+    planned, moved = [device("d1"), device("d2")], device("d2", target=Target(Platform.APNS, "ffff"))
+    desk = Desk(message(), [planned[0], moved])
+    marked: list[list[str]] = []
+    mark = desk.fence.mark
+
+    def noting(app_id: str, message_ref: int, items: Sequence[Item]) -> Mark:
+        marked.append([item.target_digest for item in items])
+        desk.store.log.append("mark")
+        return mark(app_id, message_ref, items)
+
+    desk.fence.mark = noting
+
+    await desk.carry_out(batch_of(planned))
+
+    first, second = (each.target.digest.hex()[:16] for each in planned)
+    assert marked == [[first, second], [moved.target.digest.hex()[:16]]]
+    assert [what for what in desk.store.log if what in ("mark", "read")] == ["mark", "read", "mark", "read"]
+    assert [each.address for chunk in desk.provider.chunks for each in chunk.deliveries] == ["d1ab", "ffff"]
+    assert desk.outcomes == {"d1": Outcome.ACCEPTED, "d2": Outcome.ACCEPTED}
+
+
+@pytest.mark.promise("P3")
+async def test_a_mark_ends_with_what_the_provider_says_of_each_device() -> None:
+    phones = [device("d1"), device("d2"), device("d3")]
+    desk = Desk(message(), phones)
+    open_at: list[set[str]] = []
+
+    async def send(chunk: Chunk, report: Report, handed_over: Callable[[int], None]) -> None:
+        def note() -> None:
+            open_at.append({each.device_id for each in phones if desk.fence.ends("shop", devices=[each.device_id])})
+
+        note()
+        report(1, Answer(Verdict.ACCEPTED, 200))
+        await asyncio.sleep(0)
+        note()
+        handed_over(0)
+        await asyncio.sleep(0)
+        note()
+        report(0, Answer(Verdict.ACCEPTED, 200))
+        report(2, Answer(Verdict.NOT_SENT, reason="Refused"))
+        await asyncio.sleep(0)
+        note()
+
+    desk.provider.send = send
+
+    await desk.carry_out(batch_of(phones))
+
+    assert open_at == [{"d1", "d2", "d3"}, {"d1", "d3"}, {"d3"}, set()]
+    assert desk.settled == 2
+
+
+@pytest.mark.promise("P3")
+async def test_a_message_that_ends_soon_is_not_handed_over_after_its_end() -> None:
+    phones = [device("d1")]
+    desk = Desk(message(options=SendOptions(ttl=HOUR)), phones)
+    desk.clock.micros += HOUR - 2 * SECOND
+
+    await desk.carry_out(batch_of(phones))
+
+    assert desk.provider.chunks[0].deadline == desk.clock.monotonic() + 2
