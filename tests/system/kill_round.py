@@ -84,7 +84,7 @@ async def play(plan: KillPlan, folder: Path, database_url: str) -> KillRound:
         asyncio.timeout(TIMEOUT),
     ):
         apns.faults.add({"delay": plan.delay})
-        reader = _Reader()
+        reader, restarted = _Reader(), monotonic()
         for number, moment in enumerate(plan.moments):
             async with server.client(_ONCE) as client:
                 stream = client.watch(reader.message_id, after_cursor=reader.cursor) if number else _send(client, plan)
@@ -97,7 +97,7 @@ async def play(plan: KillPlan, folder: Path, database_url: str) -> KillRound:
                 await reading
             played.kills.append(Kill(moment, apns.journal.accepted, len(reader.results), len(apns.connections)))
             await server.start()
-        restarted = monotonic()
+            restarted = monotonic()
         # From here on nobody calls: whatever happens, the server does by itself.
         await all_completed(database_url)
         played.recovery_seconds = monotonic() - restarted
