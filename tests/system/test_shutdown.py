@@ -31,7 +31,6 @@ async def slow_message(live: Live, shop: Shop) -> tuple[grpc.aio.UnaryStreamCall
 
 
 @pytest.mark.promise("P10")
-@pytest.mark.promise("P10")
 async def test_streams_end_with_where_to_go_on_and_the_next_server_goes_on(tmp_path: Path) -> None:
     settings = settings_in(tmp_path)
     async with live_server(settings) as live:

@@ -112,7 +112,7 @@ async def test_cut_after_every_event_and_gone_on_with_under_every_filter(
 
 
 def place_of(event: SendEvent, whole: Sequence[SendEvent]) -> int:
-    """How many results, shown or not, are up to the cursor of an event: an event of the unfiltered stream has it too."""
+    """How many results, shown or not, are up to the cursor of an event: the unfiltered stream has it too."""
     places: dict[str, int] = {}
     count = 0
     for each in whole:

@@ -29,6 +29,7 @@ class FakeResults:
         self.message: Message = message()
         self.results = list(results)
         self.reads = 0
+        self.first = 1
         self.away = self.deleted = False
 
     def complete(self) -> None:
@@ -38,7 +39,7 @@ class FakeResults:
         self.reads += 1
         if self.away:
             raise ServiceUnavailable("store")
-        return list(enumerate(self.results, 1))[after_seq : after_seq + limit]
+        return list(enumerate(self.results, 1))[max(after_seq, self.first - 1) :][:limit]
 
     async def get_message_by_ref(self, ref: int) -> Message:
         if self.deleted:
@@ -203,3 +204,31 @@ async def test_every_other_end_is_an_interruption(fault: str) -> None:
     with pytest.raises(StreamInterrupted):
         async for _ in stream:
             pass
+
+
+async def test_an_end_that_is_announced_before_the_last_results_is_not_waited_for() -> None:
+    reader = Reader(FakeResults(result(1)))
+    stream = reader.stream()
+    await anext(stream)
+    await anext(stream)
+    reader.queue.announce_results(Recorded(1, 1, [result(1)], completed=False))
+    reader.store.results.append(result(2))
+    reader.store.complete()
+    reader.queue.announce_results(Recorded(1, 0, [], completed=True))
+
+    rest = [event async for event in stream]
+
+    assert [type(event) for event in rest] == [ResultsEvent, SummaryEvent]
+    assert reader.clock.micros == FakeClock().micros
+
+
+async def test_what_begins_late_is_not_passed_off_as_the_beginning() -> None:
+    """Retention deletes a large message from its first result on."""
+    reader = Reader(FakeResults(*(result(number) for number in range(1, 11))))
+    reader.store.first = 4
+
+    stream = reader.stream()
+    await anext(stream)
+
+    with pytest.raises(StreamInterrupted):
+        await anext(stream)
