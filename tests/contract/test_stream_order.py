@@ -14,7 +14,7 @@ from tests.contract.stream_reader import FILTERS, Told, follow, through, write
 pytestmark = pytest.mark.promise("P10")
 
 
-async def test_readers_follow_four_recorders_over_one_database(store: SqlStore, other_store: SqlStore) -> None:
+async def test_readers_follow_many_recorders_over_one_database(store: SqlStore, other_store: SqlStore) -> None:
     """What is told is what is kept, whoever announces, and in whatever order the announcements come."""
     message = await accepted(store)
     await planned(store, message, *([f"{batch}-{number}" for number in range(25)] for batch in range(8)))

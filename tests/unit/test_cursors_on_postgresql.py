@@ -1,4 +1,4 @@
-"""Cursors follow commits on PostgreSQL (P10): whoever writes there at the same time as others is numbered after them."""
+"""Cursors follow commits on PostgreSQL (P10), where several really write at the same time."""
 
 import asyncio
 from collections.abc import AsyncIterator
