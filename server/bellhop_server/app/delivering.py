@@ -118,8 +118,9 @@ class Deliverer:
             if self._lanes.give_back(lane, results):
                 self._listener.wake()
 
+        finished = False
         try:
-            await self._handover.carry_out(batch, settle)
+            finished = await self._handover.carry_out(batch, settle)
         except BellhopError:
             _log.warning("a batch is left until its lease ends", extra={"batch_id": batch.batch_id})
         except Exception:
@@ -127,6 +128,9 @@ class Deliverer:
         finally:
             self._held.discard(batch.batch_id)
             settle(left)
+            if not finished:
+                # Its lease may have ended long ago.
+                self._listener.wake()
 
     def _until(self, next_due: Micros | None) -> float:
         """Seconds until there may be more to do that nobody announces."""

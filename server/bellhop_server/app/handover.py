@@ -24,7 +24,7 @@ from bellhop_server.ports import Clock, Provider, Store
 
 JITTER = 0.2
 CACHED_MESSAGES = 64
-# Seconds until a batch is tried again whose devices could not be read.
+# Seconds until what the store could not do is tried again.
 STORE_AWAY = 1.0
 
 _log = logging.getLogger(__name__)
@@ -51,11 +51,11 @@ class Handover:
         self._providers = providers
         self._messages: OrderedDict[int, tuple[Message, frozenset[str]]] = OrderedDict()
 
-    async def carry_out(self, batch: ClaimedBatch, settled: Callable[[int], None]) -> None:
+    async def carry_out(self, batch: ClaimedBatch, settled: Callable[[int], None]) -> bool:
         """Brings every item of a claimed batch to a final result or into a batch of its own for later.
 
-        `settled` hears how many results more are committed, or lost. Raises what the store raises before the batch was
-        started: then it is claimed again when its lease ends.
+        `settled` hears how many results more are committed, or lost. False: the batch is ours no longer, or cannot be
+        written, and comes again. Raises what the store raises where it is asked about the batch.
         """
         message, excluded = await self._message(batch.message_ref)
         at_stake = sum(not may_resend(message, item.doubts + 1) for item in batch.items)
@@ -68,13 +68,22 @@ class Handover:
 
             sheet = Sheet(batch, message, excluded, self._recorder.open(batch, count))
             items = await self._left(sheet) if batch.in_doubt else batch.items
+            return await self._try(sheet, items) and await self._finish(sheet)
+
+    async def _try(self, sheet: Sheet, items: Sequence[Item]) -> bool:
+        """One attempt at each, unless it is too late. False: the batch is ours no longer."""
+        while items:
             now = self._clock.now()
-            if now >= last_call(message):
+            if now >= last_call(sheet.message):
                 for item in items:
                     sheet.withhold(item, Outcome.EXPIRED, item.obstacle or "Expired", item.obstacle_status, now)
-            elif items and not await self._attempt(sheet, items):
-                return
-            await self._finish(sheet)
+                break
+            try:
+                return await self._attempt(sheet, items)
+            except Unavailable:
+                # Nothing has been handed over, though the start may be committed: once more, while the lease is ours.
+                await self._clock.sleep(STORE_AWAY)
+        return True
 
     async def _message(self, ref: int) -> tuple[Message, frozenset[str]]:
         known = self._messages.get(ref)
@@ -198,7 +207,7 @@ class Handover:
         mark.end(position)
         sheet.answered(item, device, answer, self._clock.now())
 
-    async def _finish(self, sheet: Sheet) -> None:
+    async def _finish(self, sheet: Sheet) -> bool:
         app_id = sheet.message.app_id
         for platform, count in sheet.proven.items():
             self._hygiene.note_accepted(app_id, Platform(platform), count)
@@ -210,11 +219,13 @@ class Handover:
             NewBatch(items, _due(sheet.message, now, delay), priority, retry=True)
             for delay, items in sheet.again.items()
         ]
-        if await sheet.ledger.finish(again) and sheet.taken:
+        finished = await sheet.ledger.finish(again)
+        if finished and sheet.taken:
             try:
                 await self._store.mark_accepted(app_id, sheet.taken)
             except BellhopError:
                 _log.warning("accepted targets could not be noted", extra={"app_id": app_id})
+        return finished
 
 
 def _due(message: Message, now: Micros, delay: float) -> Micros:
