@@ -181,6 +181,33 @@ class EverythingMachine(RuleBasedStateMachine):
             case "rotate":
                 self._run(play.rotate("shop", device, "ee" * 32))
 
+    @rule(
+        user=USERS,
+        device=DEVICES,
+        token=TOKENS,
+        resend=st.sampled_from(ResendPolicy),
+        mood=st.sampled_from(["unreachable", "doubtful", "refused"]),
+        how=st.sampled_from(["stays", "in again", "another user", "ends", "cancelled", "crash"]),
+    )
+    def something_changes_between_two_attempts(
+        self, user: str, device: str, token: str, resend: ResendPolicy, mood: str, how: str
+    ) -> None:
+        play = self.play
+        self._run(play.register("shop", device, user, token, binding_ttl=9 * SECOND if how == "ends" else None))
+        self.send_to_one(user, mood, resend)
+        match how:
+            case "in again":
+                self._run(play.unregister("shop", device))
+                self._run(play.register("shop", device, user, token))
+            case "another user":
+                self._run(play.register("shop", device, "dan", token))
+            case "cancelled":
+                self.cancel(1)
+            case "crash":
+                self._run(play.crash())
+        play.set_mood("healthy")
+        self._run(play.advance(12.5))
+
     @precondition(lambda self: self._repeatable)
     @rule(data=st.data(), at_once=st.sampled_from([1, 2]))
     def repeat(self, data: st.DataObject, at_once: int) -> None:

@@ -124,7 +124,8 @@ class Model:
 
     def _check_deletion(self, message: MessageRow) -> None:
         over = message.complete_time
-        assert over is not None and over + 30 * DAY <= self.latest, "P6: an accepted message is gone"
+        assert over is not None, "P6: an accepted message is gone"
+        assert over + 30 * DAY <= self.latest, "P6: a message is gone before its time"
         self.saw("deleted")
 
     def _check_new(self, message: MessageRow) -> None:
@@ -148,7 +149,7 @@ class Model:
             pair = pairs[name] = Pair(message, one, tick)
             item = Item(one.device_id, one.user_id, one.epoch, "", 1)
             # What the provider knows a push by says which device of which message it is.
-            self.pairs[sorting._provider_message_id(sorting._identity(message), item)] = pair  # type: ignore
+            self.pairs[sorting._provider_message_id(sorting._identity(message), item)] = pair
         assert len(pairs) == message.device_count, "P7: what is planned is in no batch, or twice"
 
     def _note_results(self, message: MessageRow) -> None:
@@ -168,7 +169,7 @@ class Model:
         finished = sum(row.outcome is not Outcome.NOT_REGISTERED for row in rows)
         assert (message.finished_count, message.not_registered_count) == (finished, len(rows) - finished), "P7: numbers"
         over = message.planned and finished == message.device_count
-        assert message.over == over and (message.complete_time is not None) == over, "P7: the end is not where it is"
+        assert (message.over, message.complete_time is not None) == (over, over), "P7: the end is not where it is"
         if over:
             cancelled = message.cancel_time is not None
             assert (message.state is MessageState.CANCELLED) == cancelled

@@ -41,6 +41,7 @@ MOODS: dict[str, tuple[Plan, ...]] = {
     "slow to answer": (Plan(Halt.AT_THE_PROVIDER), Plan(Halt.AT_THE_PROVIDER, Verdict.UNKNOWN)),
     "doubtful": (Plan(verdict=Verdict.UNKNOWN), Plan()),
     "unreachable": (Plan(verdict=Verdict.NOT_SENT), Plan(Halt.NOWHERE, Verdict.NOT_SENT)),
+    "refused": (Plan(verdict=Verdict.PROVIDER_UNAVAILABLE),),
     "overloaded": (
         Plan(verdict=Verdict.PROVIDER_UNAVAILABLE),
         Plan(verdict=Verdict.PROVIDER_UNAVAILABLE, retry_after=30.5),

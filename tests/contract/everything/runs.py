@@ -1,0 +1,31 @@
+"""Many runs of the machine, always the same for the same number."""
+
+from hypothesis import HealthCheck, seed, settings
+from hypothesis.stateful import get_state_machine_test
+
+from tests.contract.everything.machine import EverythingMachine
+from tests.contract.everything.theatre import Theatre
+
+STEPS = 50
+
+
+def bounded(examples: int) -> settings:
+    """So many runs of STEPS steps at most."""
+    return settings(
+        max_examples=examples,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def play(theatre: Theatre, options: settings, number: int) -> None:
+    """Raises what the first of them has found, made as small as it gets."""
+
+    class Machine(EverythingMachine):
+        def __init__(self) -> None:
+            super().__init__(theatre)
+
+    seed(number)(get_state_machine_test(Machine, settings=options))()

@@ -1,0 +1,44 @@
+"""All promises under anything, on SQLite."""
+
+import pytest
+
+from tests.contract.everything.runs import bounded, play
+from tests.contract.everything.theatre import Theatre
+
+pytestmark = [
+    pytest.mark.promise("P2"),
+    pytest.mark.promise("P3"),
+    pytest.mark.promise("P5"),
+    pytest.mark.promise("P6"),
+    pytest.mark.promise("P7"),
+    pytest.mark.promise("P8"),
+    pytest.mark.promise("P9"),
+    pytest.mark.promise("P10"),
+    pytest.mark.promise("P12"),
+]
+
+# What the runs must have met, or they show nothing.
+MET = {
+    "ACCEPTED",
+    "CANCELLED",
+    "COMPLETED",
+    "EXPIRED",
+    "SUPERSEDED",
+    "TOKEN_INVALID",
+    "UNKNOWN",
+    "StaleBinding",
+    "ServiceUnavailable",
+    "deleted",
+    "handed over again in doubt",
+    "handed over while somebody waits",
+    "other content refused",
+    "replayed",
+    "request id forgotten",
+    "summary",
+}
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_promise_is_kept_whatever_happens(part: int, sqlite_theatre: Theatre) -> None:
+    play(sqlite_theatre, bounded(50), part)
+    assert sqlite_theatre.seen.keys() >= MET, sqlite_theatre.seen
