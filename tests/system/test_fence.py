@@ -23,23 +23,23 @@ from bellhop_server.app.fencing import Fence
 from bellhop_server.main import running_server
 from bellhop_simulators import ApnsSimulator
 from bellhop_simulators.apns.concurrency import ConcurrencyPolicy
-from bellhop_simulators.journal import Journal
+from bellhop_simulators.journal import Entry, Journal
 from tests.system.live_server import Shop, as_admin, settings_in
 
 pytestmark = pytest.mark.promise("P3")
 
 USERS = [f"user {number}" for number in range(4)]
 PHONES = 10
-WRITERS = 12
-SECONDS = 6.0
+WRITERS = 24
+SECONDS = 5.0
 
-# Answers after up to three seconds, now and then none, now and then requests that wait for a window.
+# Answers after up to two seconds, now and then none; requests that are refused and tried again, or wait for a window.
 SLOW = {
     "faults": [
-        {"when": {"every": 41}, "then": {"no_answer": True}},
-        {"when": {"every": 29}, "then": {"status": 503}},
-        {"when": {"every": 23}, "then": {"initial_window": 10, "restore_after": 1.0, "delay": 0.5}},
-        {"when": {"every": 11}, "then": {"delay": 2.0}},
+        {"when": {"every": 61}, "then": {"no_answer": True}},
+        {"when": {"every": 13}, "then": {"reset_stream": "REFUSED_STREAM"}},
+        {"when": {"every": 47}, "then": {"initial_window": 100, "delay": 0.5}},
+        {"when": {"every": 11}, "then": {"delay": 1.5}},
         {"when": {"every": 3}, "then": {"delay": 1.0}},
         {"when": {"every": 2}, "then": {"delay": 0.3}},
     ]
@@ -109,8 +109,16 @@ class Phone:
 
     async def live(self, until: float) -> None:
         while time.monotonic() < until:
-            what = self._random.choice(["login", "login", "takeover", "logout", "logout", "anonymous", "token"])
+            what = self._random.choice(
+                ["login", "login", "login", "takeover", "takeover", "logout", "anonymous", "token"]
+            )
             await getattr(self, f"_{what}")()
+            # It is used for a while, or until there is a push on its way.
+            with suppress(TimeoutError):
+                await self._town.book.journal.wait_for(len(self._seen()) + 1, token=self.token, timeout=0.1)
+
+    def _seen(self) -> list[Entry]:
+        return self._town.book.journal.find(token=self.token)
 
     async def _login(self) -> None:
         user = self._random.choice(USERS)
@@ -255,7 +263,7 @@ class Town:
 async def life(folder: Path, seed: int, seconds: float) -> Book:
     """A town for a while, on a server and a simulated APNs with few streams; returns what was seen."""
     print(f"seed {seed}")
-    async with ApnsSimulator(concurrency=ConcurrencyPolicy(authenticated=2)) as apns:
+    async with ApnsSimulator(concurrency=ConcurrencyPolicy(authenticated=3)) as apns:
         script = folder / "faults.json"
         script.write_text(json.dumps(SLOW))
         apns.faults.load(script)
