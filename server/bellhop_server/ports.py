@@ -299,8 +299,9 @@ class MessageStore(Protocol):
 
     async def sweep(self, now: Micros, limit: int) -> int:
         """Deletes what retention has ended: payloads after 7 days, results and messages after 30, request ids after 31,
-        counted from a message's last result; binding generations after 90 days, revocations after one. At most about `limit`
-        rows; returns how many."""
+        counted from a message's last result; binding generations after 90 days, revocations after one. At most about
+        `limit` rows; returns how many.
+        """
         ...
 
 

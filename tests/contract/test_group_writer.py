@@ -137,6 +137,33 @@ async def test_caller_that_goes_while_its_group_is_written_harms_nobody(
     assert await database.read(written) == {"a", "b", "c"}
 
 
+@pytest.mark.promise("P3")
+async def test_what_is_committed_is_told_though_the_caller_has_gone(
+    database: Database, writing: Writing, recorder: Recorder, backstage: Backstage
+) -> None:
+    writer = GroupWriter(writing, recorder.apply)
+    heard: list[tuple[str, set[str]]] = []
+
+    def hear(answer: str) -> None:
+        heard.append((answer, {name for (name,) in backstage.execute("SELECT name FROM counters")}))
+
+    with backstage.blocked():
+        gone = asyncio.create_task(writer.submit("gone", hear))
+        refused = asyncio.create_task(writer.submit("no", hear))
+        await asyncio.sleep(0)
+        await writing.begun.wait()
+        dropped = asyncio.create_task(writer.submit("dropped", hear))
+        await asyncio.sleep(0)
+        for task in (gone, refused, dropped):
+            task.cancel()
+        await asyncio.gather(gone, refused, dropped, return_exceptions=True)
+        assert heard == []
+    await writer.submit("last", hear)
+
+    told = [(answer, {"gone", "last"} & there) for answer, there in heard]
+    assert told == [("wrote gone", {"gone"}), ("wrote last", {"gone", "last"})]
+
+
 async def test_more_than_can_wait_is_refused(database: Database, recorder: Recorder) -> None:
     writer = GroupWriter(database.write, recorder.apply, waiting_limit=5)
     outcomes = await asyncio.gather(*(writer.submit(f"n{number}") for number in range(8)), return_exceptions=True)
