@@ -31,7 +31,7 @@ class Deliverer:
         self._listener = queue.listen(Work.DELIVER)
         self._lanes = Lanes()
         self._survey = Survey([], None), 0
-        self._plenty = False
+        self._plenty = self._guessed = False
         self._active: set[asyncio.Task[None]] = set()
         self._held: set[int] = set()
 
@@ -102,7 +102,8 @@ class Deliverer:
     async def _look(self, now: Micros) -> Survey:
         """What waits; as it was a moment ago, while there was more in it than could be taken."""
         survey, looked_at = self._survey
-        if not self._plenty or not looked_at <= now < looked_at + LOOK:
+        self._guessed = self._plenty and looked_at <= now < looked_at + LOOK
+        if not self._guessed:
             # A store that was away for longer than a lease must not have us do again what we still have in hand.
             survey = await self._store.survey(now, self._held)
             self._survey = survey, now
@@ -134,8 +135,7 @@ class Deliverer:
 
     def _until(self, next_due: Micros | None) -> float:
         """Seconds until there may be more to do that nobody announces."""
-        now = self._clock.now()
-        if self._plenty and now < self._survey[1] + LOOK:
+        if self._guessed:
             # What was announced since the last look has not been seen yet.
             return LOOK / SECOND
-        return POLL if next_due is None else min(POLL, max(0.05, (next_due - now) / SECOND))
+        return POLL if next_due is None else min(POLL, max(0.05, (next_due - self._clock.now()) / SECOND))
