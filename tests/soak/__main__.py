@@ -15,6 +15,7 @@ from pathlib import Path
 from time import monotonic
 
 from tests.soak.kill import kill
+from tests.soak.machine import machine
 from tests.soak.report import Report
 
 PAGE = Path(__file__).parents[2] / "docs" / "soak.md"
@@ -26,6 +27,7 @@ seed and its number; `make soak ARGS='--seed … PART'` draws the same rounds ag
 moments to the microsecond."""
 
 PARTS: dict[str, tuple[str, Callable[[int, int | None], Report]]] = {
+    "machine": ("Everything at random, against a model of the promises", machine),
     "kill": ("SIGKILL during a send to 20,000 devices", kill),
 }
 

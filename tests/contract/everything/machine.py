@@ -230,11 +230,7 @@ class EverythingMachine(RuleBasedStateMachine):
     @rule(which=st.integers(0, 5), again=st.booleans())
     def cut_a_stream(self, which: int, again: bool) -> None:
         watcher = self.play.watchers[which % len(self.play.watchers)]
-        watcher.cut()
-        self._run(self.play.settle())
-        if again:
-            watcher.go_on()
-            self._run(self.play.settle())
+        self._run(self.play.cut(watcher, again=again))
 
     @rule(mood=st.sampled_from(sorted(MOODS)))
     def change_the_provider(self, mood: str) -> None:

@@ -229,7 +229,9 @@ class Model:
         audience = self.send_of(message.ref).audience
         if audience.kind is AudienceKind.USERS and (row.user_id, row.epoch) != (pair.plan.user_id, pair.plan.epoch):
             return False
-        return row.user_id not in audience.exclude_user_ids
+        # From its end on a binding is none, whatever is stored.
+        ended = row.expire_time is not None and row.expire_time <= self.latest
+        return ended or row.user_id not in audience.exclude_user_ids
 
     def received(self, push: Push) -> None:
         """The provider has a request in hand; it has not left yet."""

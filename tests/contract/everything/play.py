@@ -282,3 +282,11 @@ class Play:
             watcher.go_on()
 
         await self._do(begin(), "watch")
+
+    async def cut(self, watcher: Watcher, *, again: bool) -> None:
+        """Cuts a stream off; it goes on now, or in the end."""
+        watcher.cut()
+        await self.settle()
+        if again:
+            watcher.go_on()
+            await self.settle()
