@@ -16,7 +16,7 @@ ROUNDS = 20
 EXAMPLES = 200
 
 _HEAD = f"""\
-A round is {EXAMPLES} runs of up to {STEPS} steps on SQLite: logins, logouts, sends, cancellations, streams that are cut,
+A round is {EXAMPLES} runs of up to {STEPS} steps on SQLite: logins, logouts, sends, cancellations, cut streams,
 crashes between any two steps, faults of provider and database, clocks that jump; against a model of P2, P3, P5 to P10
 and P12. Each round has a number of its own, by which it can be played again."""
 
