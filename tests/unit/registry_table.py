@@ -108,9 +108,7 @@ class Registry:
             Update("app", device, target, **(fields | changes), proof=proof(authority, secret), now=self.now)
         )
 
-    def unregister(
-        self, device: str, *, authority: bool = True, secret: str | None = None, **conditions: Any
-    ) -> int:
+    def unregister(self, device: str, *, authority: bool = True, secret: str | None = None, **conditions: Any) -> int:
         """`conditions`: expected_user_id, binding_generation."""
         self.now += 1
         return self.do(Unregister("app", device, proof(authority, secret), self.now, **conditions)).removed
