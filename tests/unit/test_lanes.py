@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bellhop_server.domain.batch import BATCH_SIZE
-from bellhop_server.domain.lanes import LANE_LIMIT, REFILL, WORKER_LIMIT, Lane, Lanes, Share
+from bellhop_server.domain.lanes import APPLICATION_LIMIT, LANE_LIMIT, REFILL, WORKER_LIMIT, Lane, Lanes, Share
 from bellhop_server.domain.notification import Priority
 
 pytestmark = pytest.mark.promise("P12")
@@ -65,6 +65,31 @@ def test_a_lane_whose_provider_hangs_leaves_the_rest_to_the_others() -> None:
     assert crowd.served[NORMAL] == 1
 
 
+def test_however_many_hang_the_others_go_on() -> None:
+    hanging = {Lane(f"dead{app}", priority): [BATCH_SIZE] * 100 for app in range(9) for priority in map(int, Priority)}
+    crowd = Crowd(hanging)
+    while crowd.take():
+        pass
+    assert crowd.held() >= WORKER_LIMIT - LANE_LIMIT
+    crowd.waiting[HIGH] = deque([1] * 10)
+    served = 0
+    for _ in range(3):
+        crowd.take()
+        done = [each for each in crowd.in_hand if each[0] == HIGH]
+        served += len(done)
+        for each in done:
+            crowd.in_hand.remove(each)
+            assert crowd.lanes.give_back(*each)
+    assert served == 10
+
+
+def test_lanes_of_one_application_have_a_limit_together() -> None:
+    crowd = Crowd({lane: [BATCH_SIZE] * 100 for lane in (LOW, NORMAL, HIGH)})
+    while crowd.take():
+        pass
+    assert crowd.held() < APPLICATION_LIMIT + 3 * (REFILL + BATCH_SIZE)
+
+
 def test_no_lane_saves_up_more_than_it_may_hold() -> None:
     lanes = Lanes()
     for _ in range(50):
@@ -117,7 +142,7 @@ def test_limits_hold_whatever_comes_and_goes(waiting: dict[Lane, list[int]], fin
         crowd.take()
         # The last batch of a share may go beyond it.
         assert all(crowd.held(lane) < 500 + BATCH_SIZE for lane in crowd.waiting)
-        assert crowd.held() < 1_200 + len(crowd.waiting) * BATCH_SIZE
+        assert crowd.held() < 1_200 + len(crowd.waiting) * (REFILL + BATCH_SIZE)
         crowd.finish(batches)
 
 

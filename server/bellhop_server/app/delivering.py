@@ -4,17 +4,17 @@ import asyncio
 import logging
 
 from bellhop_server.app.handover import Handover
-from bellhop_server.domain import MILLISECOND, SECOND, Micros
+from bellhop_server.domain import SECOND
 from bellhop_server.domain.batch import ClaimedBatch
 from bellhop_server.domain.delivery import LEASE
 from bellhop_server.domain.errors import BellhopError
-from bellhop_server.domain.lanes import Lane, Lanes, Survey
+from bellhop_server.domain.lanes import Lane, Lanes
 from bellhop_server.ports import Clock, Queue, Store, Work
 
 POLL = 5.0
 PAUSE = 0.5
-# For so long a look at what waits is good enough.
-LOOK: Micros = 5 * MILLISECOND
+# Seconds after which a worker looks again that another one has forestalled.
+FORESTALLED = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +30,6 @@ class Deliverer:
         self._handover = handover
         self._listener = queue.listen(Work.DELIVER)
         self._lanes = Lanes()
-        self._survey = Survey([], None), 0
-        self._plenty = self._guessed = False
         self._active: set[asyncio.Task[None]] = set()
         self._held: set[int] = set()
 
@@ -41,14 +39,14 @@ class Deliverer:
             await self._patiently_end_leases()
         while True:
             try:
-                next_due = await self._take_on()
+                idle = await self._take_on()
             except BellhopError:
                 await self._clock.sleep(PAUSE)
             except Exception:
                 _log.exception("claiming failed")
                 await self._clock.sleep(PAUSE)
             else:
-                await self._listener.wait(self._until(next_due))
+                await self._listener.wait(idle)
 
     async def drain(self, timeout: float) -> None:
         """Waits for the batches under way, at most that many seconds, and gives back what was not started."""
@@ -73,20 +71,21 @@ class Deliverer:
             else:
                 return
 
-    async def _take_on(self) -> Micros | None:
-        """Claims a share of each lane that has something due; returns when more will be."""
+    async def _take_on(self) -> float:
+        """Claims a share of each lane that has something due; returns the seconds until there may be more to claim."""
         now = self._clock.now()
-        survey = await self._look(now)
+        # A store that was away for longer than a lease must not have us do again what we still have in hand.
+        survey = await self._store.survey(now, self._held)
         shares = self._lanes.allot(survey.lanes)
         if not shares:
-            return survey.next_due
+            # What has no room now wakes us when it has.
+            return POLL if survey.next_due is None else min(POLL, max(0.0, (survey.next_due - now) / SECOND))
         lease_until = now + int(LEASE * SECOND)
         found: dict[Lane, list[ClaimedBatch]] = {share.lane: [] for share in shares}
         try:
             for batch in await self._store.claim(self._name, now, lease_until, shares, self._held):
                 found[Lane(batch.app_id, batch.priority)].append(batch)
         finally:
-            self._plenty = any(len(found[share.lane]) == share.batches for share in shares)
             for share in shares:
                 batches = found[share.lane]
                 if self._lanes.took(share, sum(len(batch.items) for batch in batches), len(batches)):
@@ -97,17 +96,8 @@ class Deliverer:
                 task = asyncio.create_task(self._carry_out(lane, batch))
                 self._active.add(task)
                 task.add_done_callback(self._active.discard)
-        return survey.next_due
-
-    async def _look(self, now: Micros) -> Survey:
-        """What waits; as it was a moment ago, while there was more in it than could be taken."""
-        survey, looked_at = self._survey
-        self._guessed = self._plenty and looked_at <= now < looked_at + LOOK
-        if not self._guessed:
-            # A store that was away for longer than a lease must not have us do again what we still have in hand.
-            survey = await self._store.survey(now, self._held)
-            self._survey = survey, now
-        return survey
+        # A share is rarely all there is.
+        return 0.0 if any(found.values()) else FORESTALLED
 
     async def _carry_out(self, lane: Lane, batch: ClaimedBatch) -> None:
         left = len(batch.items)
@@ -132,10 +122,3 @@ class Deliverer:
             if not finished:
                 # Its lease may have ended long ago.
                 self._listener.wake()
-
-    def _until(self, next_due: Micros | None) -> float:
-        """Seconds until there may be more to do that nobody announces."""
-        if self._guessed:
-            # What was announced since the last look has not been seen yet.
-            return LOOK / SECOND
-        return POLL if next_due is None else min(POLL, max(0.05, (next_due - self._clock.now()) / SECOND))

@@ -6,6 +6,7 @@ or because it is large, takes nothing until some of that has its result, and the
 Within a lane batches go by their `turn` (see `planning.turn`).
 """
 
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,8 +15,9 @@ from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import BATCH_SIZE
 from bellhop_server.domain.notification import Priority
 
-# Devices in hand: claimed, and without a committed result. Of one lane, and of all lanes of a worker.
+# Devices in hand: claimed, and without a committed result. Of one lane, of all lanes of an application, of a worker.
 LANE_LIMIT = 1000
+APPLICATION_LIMIT = 2000
 WORKER_LIMIT = 8000
 # What a lane must have room for before it is given more: claims are statements, and each should be worth it.
 REFILL = 2 * BATCH_SIZE
@@ -50,10 +52,17 @@ class Survey:
 class Lanes:
     """The lanes of one worker."""
 
-    def __init__(self, lane_limit: int = LANE_LIMIT, worker_limit: int = WORKER_LIMIT) -> None:
+    def __init__(
+        self,
+        lane_limit: int = LANE_LIMIT,
+        application_limit: int = APPLICATION_LIMIT,
+        worker_limit: int = WORKER_LIMIT,
+    ) -> None:
         self._lane_limit = lane_limit
+        self._application_limit = application_limit
         self._worker_limit = worker_limit
-        self._in_hand: dict[Lane, int] = {}
+        self._in_hand: Counter[Lane] = Counter()
+        self._in_hand_of: Counter[str] = Counter()
         self._total = 0
         self._deficits: dict[Lane, int] = {}
         self._batch_size: dict[Lane, float] = {}
@@ -69,22 +78,16 @@ class Lanes:
         order = sorted(waiting)
         if self._last is not None:
             order = [lane for lane in order if lane > self._last] + [lane for lane in order if lane <= self._last]
-        left = self._worker_limit - self._total
         shares = []
         for lane in order:
-            if left < REFILL:
-                break
-            room = min(self._room(lane), left)
+            room = self._room(lane)
             if room < REFILL:
                 continue
             # A lane with room takes it at once while nobody goes short, and saves nothing up.
             quantum = _QUANTUM[Priority(lane.priority)]
             self._deficits[lane] = min(self._deficits[lane] + quantum, self._lane_limit)
             devices = room if len(order) == 1 else min(self._deficits[lane], room)
-            if devices <= 0:
-                continue
             self._last = lane
-            left -= devices
             self._hold(lane, devices)
             shares.append(Share(lane, devices, self._batches(lane, devices)))
         return shares
@@ -92,28 +95,36 @@ class Lanes:
     def took(self, share: Share, devices: int, batches: int) -> bool:
         """So much of a share was there; whether the lane could do with more now."""
         lane = share.lane
-        # A lane that had everything to itself owes the others nothing for that.
-        self._deficits[lane] = max(self._deficits.get(lane, 0) - devices, -BATCH_SIZE)
+        # A batch too much, or what a lane had while it was alone, is not owed.
+        self._deficits[lane] = max(self._deficits.get(lane, 0) - devices, 0)
         if batches:
             self._batch_size[lane] = devices / batches
         return self.give_back(lane, share.devices - devices)
 
     def give_back(self, lane: Lane, devices: int) -> bool:
         """So many devices are in hand no more; whether the lane could do with more now."""
+        crowded = self._total > self._worker_limit - self._lane_limit
         before = self._room(lane)
         self._hold(lane, -devices)
-        return before < REFILL <= self._room(lane) or self._total > self._worker_limit - REFILL
+        # In a crowd others may have waited for this.
+        return crowded or before < REFILL <= self._room(lane)
 
     def _hold(self, lane: Lane, devices: int) -> None:
         self._total += devices
-        in_hand = self._in_hand.get(lane, 0) + devices
-        if in_hand:
-            self._in_hand[lane] = in_hand
-        else:
-            self._in_hand.pop(lane, None)
+        self._in_hand[lane] += devices
+        self._in_hand_of[lane.app_id] += devices
+        if not self._in_hand[lane]:
+            del self._in_hand[lane]
+        if not self._in_hand_of[lane.app_id]:
+            del self._in_hand_of[lane.app_id]
 
     def _room(self, lane: Lane) -> int:
-        return self._lane_limit - self._in_hand.get(lane, 0)
+        """What the lane may take: within its own limit, that of its application and that of the worker; but whatever
+        the others have, up to REFILL, so that nobody who hangs keeps it from going on.
+        """
+        room = self._lane_limit - self._in_hand[lane]
+        shared = min(self._application_limit - self._in_hand_of[lane.app_id], self._worker_limit - self._total)
+        return min(room, max(shared, REFILL - self._in_hand[lane]))
 
     def _batches(self, lane: Lane, devices: int) -> int:
         """About as many as hold so many devices, by what was found there last."""
