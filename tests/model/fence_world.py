@@ -319,7 +319,7 @@ class FenceWorld:
         assert items is not None
         sending.items, sending.retry = items, None
         ref = sending.message.ref
-        batch = ClaimedBatch(ref, ref, APP, "lease", in_doubt=False, priority=Priority.NORMAL, items=items)
+        batch = ClaimedBatch(ref, ref, APP, "lease", interruptions=0, priority=Priority.NORMAL, items=items)
         sending.task = self._loop.create_task(self._handover.carry_out(batch, lambda results: None))
         sending.task.add_done_callback(lambda task: self._carried_out(sending, task))
 

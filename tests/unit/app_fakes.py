@@ -107,7 +107,7 @@ def batch_of(devices: Sequence[Device], **changes: object) -> ClaimedBatch:
             "message_ref": 1,
             "app_id": "shop",
             "lease": "lease",
-            "in_doubt": False,
+            "interruptions": 0,
             "priority": Priority.NORMAL,
             "items": items,
             **changes,

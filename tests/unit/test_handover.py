@@ -18,6 +18,7 @@ from bellhop_server.domain.message import (
     SendOptions,
 )
 from bellhop_server.domain.notification import Notification
+from bellhop_server.domain.retry import MAX_RESENDS_IN_DOUBT
 from tests.unit.app_fakes import NOW, batch_of, device, message
 from tests.unit.handover_desk import Desk
 
@@ -186,11 +187,22 @@ async def test_an_interrupted_batch_follows_resend_and_skips_what_has_a_result(
     desk = Desk(sent, phones)
     desk.store.already = {("d1", "anna")}
 
-    await desk.carry_out(batch_of(phones, in_doubt=True))
+    await desk.carry_out(batch_of(phones, interruptions=1))
 
     assert desk.outcomes == {"d2": Outcome.ACCEPTED if again else Outcome.UNKNOWN}
     assert desk.store.results[0].attempts == (2 if again else 1)
     assert ("send" in desk.store.log) == again
+
+
+@pytest.mark.promise("P9")
+async def test_every_interruption_counts_as_a_time_that_it_may_have_left() -> None:
+    phones = [device("d1")]
+    for interruptions in range(1, MAX_RESENDS_IN_DOUBT + 2):
+        desk = Desk(message(options=SendOptions(resend=ResendPolicy.ALWAYS)), phones)
+        await desk.carry_out(batch_of(phones, interruptions=interruptions))
+        again = interruptions <= MAX_RESENDS_IN_DOUBT
+        assert desk.outcomes == {"d1": Outcome.ACCEPTED if again else Outcome.UNKNOWN}
+        assert desk.store.results[0].attempts == interruptions + again
 
 
 @pytest.mark.promise("P9")
@@ -328,6 +340,36 @@ async def test_a_target_that_moved_is_marked_anew_and_read_again() -> None:
     assert [what for what in desk.store.log if what in ("mark", "read")] == ["mark", "read", "mark", "read"]
     assert [each.address for chunk in desk.provider.chunks for each in chunk.deliveries] == ["d1ab", "ffff"]
     assert desk.outcomes == {"d1": Outcome.ACCEPTED, "d2": Outcome.ACCEPTED}
+
+
+@pytest.mark.promise("P3")
+async def test_a_mark_stands_for_as_long_as_anything_is_handed_over_whatever_else_fails() -> None:
+    planned, moved = [device("d1"), device("d2")], device("d2", target=Target(Platform.APNS, "ffff"))
+    desk = Desk(message(), [planned[0], moved])
+    read = desk.store.read_present
+    reads = 0
+
+    async def fail_the_second_time(*what: object) -> Reading:
+        nonlocal reads
+        reads += 1
+        if reads == 2:
+            raise RuntimeError("broken")
+        return await read(*what)
+
+    desk.store.read_present = fail_the_second_time
+    still_open: list[int] = []
+
+    async def send(chunk: Chunk, report: Report, handed_over: Callable[[int], None]) -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        still_open.append(len(desk.fence.ends("shop", devices=["d1"])))
+        report(0, Answer(Verdict.ACCEPTED, 200))
+
+    desk.provider.send = send
+
+    with pytest.raises(RuntimeError):
+        await desk.carry_out(batch_of(planned))
+    assert still_open == [1]
 
 
 @pytest.mark.promise("P3")

@@ -7,7 +7,7 @@ import pytest
 from bellhop_server.app.recording import Recorder
 from bellhop_server.app.sheet import Sheet
 from bellhop_server.app.sorting import Sorted, sort
-from bellhop_server.domain import HOUR, SECOND
+from bellhop_server.domain import HOUR, MINUTE, SECOND
 from bellhop_server.domain.application import Credential
 from bellhop_server.domain.delivery import Reading
 from bellhop_server.domain.device import ApnsEnvironment, Device, DeviceState, Platform, Target
@@ -113,13 +113,31 @@ def test_who_has_moved_and_is_no_longer_meant_is_not_followed() -> None:
 def test_nothing_is_kept_by_the_network_for_longer_than_the_binding_lasts() -> None:
     phones = [
         device("d1"),
-        device("d2", binding_expire_time=NOW + SECOND),
+        device("d2", binding_expire_time=NOW + MINUTE),
         device("d3", binding_expire_time=NOW + 9**18),
     ]
     [lot] = Table(phones, phones).sorted.lots
     end = NOW + message().options.ttl
-    assert [delivery.expire_time for delivery in lot.deliveries] == [end, NOW + SECOND, end]
+    assert [delivery.expire_time for delivery in lot.deliveries] == [end, NOW + MINUTE, end]
     assert end > NOW + HOUR
+    assert lot.until is None
+
+
+def test_what_ends_before_the_hand_over_may_is_handed_over_until_then() -> None:
+    phones = [device("d1"), device("d2", binding_expire_time=NOW + SECOND)]
+    lots = Table(phones, phones).sorted.lots
+    assert [(lot.until, [delivery.address for delivery in lot.deliveries]) for lot in lots] == [
+        (None, [phones[0].target.address]),
+        (NOW + SECOND, [phones[1].target.address]),
+    ]
+
+
+def test_a_binding_that_has_ended_ends_nothing_for_a_message_to_the_installation() -> None:
+    phones = [device("d1", binding_expire_time=NOW - SECOND)]
+    sent = message(audience=Audience(AudienceKind.DEVICES, ("d1",)))
+    [lot] = Table(phones, phones, sent).sorted.lots
+    assert [delivery.expire_time for delivery in lot.deliveries] == [NOW + sent.options.ttl]
+    assert lot.until is None
 
 
 def test_each_way_is_a_lot_of_its_own_and_places_in_the_mark_are_kept() -> None:

@@ -5,6 +5,7 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from bellhop_server.app.doubt import Doubt
@@ -58,7 +59,7 @@ class Handover:
         written, and comes again. Raises what the store raises where it is asked about the batch.
         """
         message, excluded = await self._message(batch.message_ref)
-        at_stake = sum(not may_resend(message, item.doubts + 1) for item in batch.items)
+        at_stake = sum(not may_resend(message, item.doubts + batch.interruptions + 1) for item in batch.items)
         lane, whole = (batch.app_id, batch.priority), at_stake == len(batch.items)
         async with self._doubt.about(lane, at_stake, whole=whole) as resolved:
 
@@ -89,9 +90,13 @@ class Handover:
         known = self._messages.get(ref)
         if known is None:
             message = await self._store.get_message_by_ref(ref)
-            known = self._messages[ref] = message, frozenset(message.audience.exclude_user_ids)
+            # Whom it names is in its batches, and may be four megabytes.
+            slim = replace(message, audience=replace(message.audience, ids=()))
+            known = self._messages[ref] = slim, frozenset(message.audience.exclude_user_ids)
             if len(self._messages) > CACHED_MESSAGES:
                 self._messages.popitem(last=False)
+        else:
+            self._messages.move_to_end(ref)
         return known
 
     async def _left(self, sheet: Sheet) -> list[Item]:
@@ -102,8 +107,8 @@ class Handover:
         for item in sheet.batch.items:
             if (item.device_id, item.user_id) in reported:
                 continue
-            item.attempts += 1
-            item.doubts += 1
+            item.attempts += sheet.batch.interruptions
+            item.doubts += sheet.batch.interruptions
             if may_resend(sheet.message, item.doubts):
                 left.append(item)
             else:
@@ -164,11 +169,16 @@ class Handover:
             steps.append(self._follow(sheet, [item for _, item in sorted_out.moved], deadline))
         if len(steps) == 1:
             await steps[0]
-        elif steps:
-            await asyncio.gather(*steps)
+            return
+        # All of them to their end, whatever happens to one: the mark stands for all.
+        for failure in await asyncio.gather(*steps, return_exceptions=True):
+            if failure is not None:
+                raise failure
 
     async def _send(self, sheet: Sheet, lot: Lot, mark: Mark, deadline: float) -> None:
         message, credential = sheet.message, lot.way.credential
+        if lot.until is not None:
+            deadline = min(deadline, self._clock.monotonic() + (lot.until - self._clock.now()) / SECOND)
         chunk = Chunk(
             app_id=message.app_id,
             credential_id=credential.credential_id,

@@ -6,9 +6,9 @@ from hashlib import blake2b
 
 from bellhop_server.app.fencing import DIGITS
 from bellhop_server.app.sheet import Sheet
-from bellhop_server.domain import Micros
+from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.batch import Item
-from bellhop_server.domain.delivery import Answer, Delivery, Reading, Verdict
+from bellhop_server.domain.delivery import HANDOVER, Answer, Delivery, Reading, Verdict
 from bellhop_server.domain.device import DeviceState, Found
 from bellhop_server.domain.message import AudienceKind, Message, Outcome
 from bellhop_server.domain.routing import Route, route
@@ -19,9 +19,12 @@ Entry = tuple[Item, Found, int]
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """What goes one way. `entries` are None once answered."""
+    """What goes one way. `entries` are None once answered. `until`: nothing is to be handed over later than that, since
+    the bindings end; None: that is not so soon.
+    """
 
     way: Route
+    until: Micros | None
     deliveries: list[Delivery]
     entries: list[Entry | None]
 
@@ -36,7 +39,7 @@ class Sorted:
 
 def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> Sorted:
     """Sorts the items by the way they go. What is not to be handed over gets its result here."""
-    lots: dict[tuple[int, str, int | None], Lot | Answer] = {}
+    lots: dict[tuple[int, str, int | None, Micros | None], Lot | Answer] = {}
     moved: list[tuple[int, Item]] = []
     identity = _identity(sheet.message)
     find, end = reading.devices.get, sheet.expire_time
@@ -51,16 +54,23 @@ def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> 
             item.target_digest = device.target_digest[:DIGITS]
             moved.append((position, item))
             continue
-        key = (device.platform, device.apns_topic, device.apns_environment)
+        ends = device.binding_expire_time
+        until = None
+        if ends is not None:
+            if ends <= now:
+                # Anonymous by now, and no binding's end concerns it.
+                ends = None
+            elif ends < now + HANDOVER * SECOND:
+                until = ends
+        key = (device.platform, device.apns_topic, device.apns_environment, until)
         lot = lots.get(key)
         if lot is None:
-            way = route(reading.credentials, *key)
-            lot = lots[key] = way if isinstance(way, Answer) else Lot(way, [], [])
+            way = route(reading.credentials, *key[:3])
+            lot = lots[key] = way if isinstance(way, Answer) else Lot(way, until, [], [])
         if isinstance(lot, Answer):
             outcome = Outcome.NOT_CONFIGURED if lot.verdict is Verdict.NOT_CONFIGURED else Outcome.CONFIG_ERROR
             sheet.withhold(item, outcome, lot.reason, 0, now)
             continue
-        ends = device.binding_expire_time
         lot.deliveries.append(
             Delivery(device.address, _provider_message_id(identity, item), end if ends is None else min(end, ends))
         )

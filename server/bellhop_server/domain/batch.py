@@ -46,17 +46,22 @@ class NewBatch:
 class ClaimedBatch:
     """A batch under a lease.
 
-    `lease` is the token that every later write of the holder must match. `in_doubt`: somebody before us had begun to
-    hand it over, so an item without a result may or may not have left.
+    `lease` is the token that every later write of the holder must match. `interruptions`: how many before us had begun
+    to hand it over and did not end it, so that an item without a result may have left as often.
     """
 
     batch_id: int
     message_ref: int
     app_id: str
     lease: str
-    in_doubt: bool
+    interruptions: int
     priority: int
     items: list[Item]
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether an item without a result may have left."""
+        return self.interruptions > 0
 
 
 @dataclass(slots=True)

@@ -20,7 +20,6 @@ _COLUMNS = (
     "retry",
     "item_count",
     "started",
-    "in_doubt",
     "items",
 )
 
@@ -46,7 +45,6 @@ def insert_batches(connection: Connection, new: Iterable[tuple[int, str, NewBatc
             batch.turn,
             batch.retry,
             len(batch.items),
-            False,
             False,
             pack(batch.items),
         )

@@ -19,7 +19,6 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
-    or_,
     select,
     true,
     union_all,
@@ -57,6 +56,8 @@ _UNHELD: ColumnElement[bool] = literal_column("batches.lease_until = 0")
 _LEASED_ROWS: ColumnElement[bool] = literal_column("batches.lease_until > 0")
 _NOW = bindparam("now", type_=BigInteger)
 _NOT_HELD = batches.c.batch_id.not_in(bindparam("held", expanding=True))
+# Of whoever is to have it next.
+_INTERRUPTIONS = batches.c.interruptions + case((batches.c.started, 1), else_=0)
 _NOBODY = {"worker": "", "lease": "", "lease_until": 0}
 
 
@@ -201,7 +202,7 @@ def _claim() -> UpdateBase:
             worker=bindparam("worker"),
             lease=bindparam("lease"),
             lease_until=bindparam("lease_until"),
-            in_doubt=or_(batches.c.in_doubt, batches.c.started),
+            interruptions=_INTERRUPTIONS,
             started=false(),
         )
         .returning(batches)
@@ -242,7 +243,7 @@ _LAPSED = (
 _LAPSE = (
     update(batches)
     .where(batches.c.batch_id.in_(select(_LAPSED.c.batch_id)))
-    .values(in_doubt=or_(batches.c.in_doubt, batches.c.started), started=false(), **_NOBODY)
+    .values(interruptions=_INTERRUPTIONS, started=false(), **_NOBODY)
 )
 
 
@@ -258,7 +259,7 @@ def _claimed(row: Row[Any]) -> ClaimedBatch | None:
         message_ref=row.message_ref,
         app_id=row.app_id,
         lease=row.lease,
-        in_doubt=row.in_doubt,
+        interruptions=row.interruptions,
         priority=row.priority,
         items=items,
     )

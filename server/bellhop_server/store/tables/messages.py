@@ -90,7 +90,8 @@ request_ids = Table(
 # Some planned devices each, in `items` (JSON): written with the planner's cursor, claimed under a lease, deleted with
 # the last of their results. `turn`: the place among those of the same application and priority, a time; a `retry` is
 # due at its turn, and not given out before. `lease_until` 0: nobody holds it. `started`: its holder has begun to hand
-# it over; `in_doubt`: a former holder had. `items` stands last: SQLite walks through a long value to what lies behind.
+# it over; `interruptions`: how many former holders had. `items` stands last: SQLite walks through a long value to what
+# lies behind.
 batches = Table(
     "batches",
     metadata,
@@ -105,7 +106,7 @@ batches = Table(
     Column("lease", String(64), nullable=False, server_default=""),
     Column("lease_until", Time, nullable=False, server_default="0"),
     Column("started", Boolean, nullable=False),
-    Column("in_doubt", Boolean, nullable=False),
+    Column("interruptions", SmallInteger, nullable=False, server_default="0"),
     Column("items", Text, nullable=False),
     sqlite_autoincrement=True,
 )

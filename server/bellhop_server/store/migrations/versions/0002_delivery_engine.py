@@ -60,6 +60,9 @@ def upgrade() -> None:
     op.drop_index("ix_batches_claim", "batches")
     op.drop_index("ix_batches_retry", "batches")
     op.execute("ALTER TABLE batches RENAME COLUMN due_time TO turn")
+    op.add_column("batches", sa.Column("interruptions", sa.SmallInteger(), server_default="0", nullable=False))
+    op.execute("UPDATE batches SET interruptions = 1 WHERE in_doubt")
+    op.drop_column("batches", "in_doubt")
     op.create_index(
         "ix_batches_waiting",
         "batches",
