@@ -8,8 +8,8 @@ import traceback
 from pathlib import Path
 
 from bellhop_server.store.migrate import upgrade
-from tests.contract.everything.runs import STEPS, bounded, play
-from tests.contract.everything.theatre import Theatre
+from tests.everything.runs import STEPS, bounded, play
+from tests.everything.theatre import Theatre
 from tests.soak.report import Report
 
 ROUNDS = 20

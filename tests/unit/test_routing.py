@@ -4,7 +4,7 @@ import pytest
 
 from bellhop_server.domain.application import ApnsCredential, Credential
 from bellhop_server.domain.delivery import Answer, Verdict
-from bellhop_server.domain.device import ApnsEnvironment, Platform, Target
+from bellhop_server.domain.device import ApnsEnvironment, Platform
 from bellhop_server.domain.routing import Route, route
 
 SANDBOX, PRODUCTION = ApnsEnvironment.SANDBOX, ApnsEnvironment.PRODUCTION
@@ -15,19 +15,19 @@ def credential(name: str, *topics: str, environments: tuple[ApnsEnvironment, ...
     return Credential("shop", name, Platform.APNS, 1, 0, secret)
 
 
-def target(topic: str = "", environment: ApnsEnvironment | None = None) -> Target:
-    return Target(Platform.APNS, "ab12", topic, environment)
+def way(credentials: list[Credential], topic: str = "", environment: ApnsEnvironment | None = None) -> Route | Answer:
+    return route(credentials, Platform.APNS, topic, environment)
 
 
 def test_no_credential_is_not_configured() -> None:
-    found = route([], target())
+    found = way([])
 
     assert isinstance(found, Answer)
     assert found.verdict is Verdict.NOT_CONFIGURED
 
 
 def test_another_network_has_no_use_for_an_apns_key() -> None:
-    found = route([credential("apns", "a.b")], Target(Platform.FCM, "token"))
+    found = route([credential("apns", "a.b")], Platform.FCM, "", None)
 
     assert isinstance(found, Answer)
     assert found.verdict is Verdict.NOT_CONFIGURED
@@ -47,26 +47,26 @@ def test_another_network_has_no_use_for_an_apns_key() -> None:
 def test_the_environment_is_resolved(
     environments: tuple[ApnsEnvironment, ...], asked: ApnsEnvironment | None, resolved: ApnsEnvironment | None
 ) -> None:
-    found = route([credential("apns", "a.b", environments=environments)], target(environment=asked))
+    found = way([credential("apns", "a.b", environments=environments)], environment=asked)
 
     if resolved is None:
         assert found == Answer(Verdict.CONFIG_ERROR, reason="EnvironmentNotServed")
     else:
         assert isinstance(found, Route)
-        assert found.target == target("a.b", resolved)
+        assert (found.apns_topic, found.apns_environment) == ("a.b", resolved)
 
 
 def test_the_topic_chooses_among_credentials() -> None:
     first, second = credential("one", "a.b"), credential("two", "c.d", "e.f")
 
-    chosen = route([first, second], target("e.f"))
-    default = route([first, second], target())
-    none = route([first, second], target("x.y"))
+    chosen = way([first, second], "e.f")
+    default = way([first, second])
+    none = way([first, second], "x.y")
 
     assert isinstance(chosen, Route)
-    assert (chosen.credential.credential_id, chosen.target.apns_topic) == ("two", "e.f")
+    assert (chosen.credential.credential_id, chosen.apns_topic) == ("two", "e.f")
     assert isinstance(default, Route)
-    assert (default.credential.credential_id, default.target.apns_topic) == ("one", "a.b")
+    assert (default.credential.credential_id, default.apns_topic) == ("one", "a.b")
     assert none == Answer(Verdict.CONFIG_ERROR, reason="TopicNotServed")
 
 
@@ -76,7 +76,7 @@ def test_the_environment_chooses_among_keys_of_one_topic() -> None:
         credential("store", "a.b", environments=(PRODUCTION,)),
     ]
 
-    found = route(keys, target("a.b", PRODUCTION))
+    found = way(keys, "a.b", PRODUCTION)
 
     assert isinstance(found, Route)
     assert found.credential.credential_id == "store"

@@ -13,7 +13,7 @@ from bellhop_server.domain.delivery import ANSWER, Answer, Chunk, Delivery, Verd
 from bellhop_server.domain.device import Platform
 
 if TYPE_CHECKING:
-    from tests.contract.everything.stage import Stage
+    from tests.everything.stage import Stage
 
 
 class Halt(Enum):

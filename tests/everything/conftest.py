@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.everything.theatre import Theatre
+from tests.everything.theatre import Theatre
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from bellhop_server.domain.message import (
     SendOptions,
 )
 from bellhop_server.domain.notification import Notification, Priority
-from tests.contract.everything.play import APPS, Play
-from tests.contract.everything.provider import MOODS
-from tests.contract.everything.theatre import Theatre
+from tests.everything.play import APPS, Play
+from tests.everything.provider import MOODS
+from tests.everything.theatre import Theatre
 
 # Few of each, so that they meet. Most happens in the first application; the other one shows what leaks.
 APPLICATIONS = st.sampled_from([APPS[0]] * 5 + [APPS[1]])

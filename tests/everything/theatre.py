@@ -6,8 +6,8 @@ from typing import Any
 
 from bellhop_server.store.database import Database, open_database, sqlite_path
 from bellhop_server.store.tables import metadata
-from tests.contract.everything.play import Play
-from tests.contract.everything.stage import StageLoop
+from tests.everything.play import Play
+from tests.everything.stage import StageLoop
 
 # Numbers that are never given twice go on from run to run.
 _KEPT = ("counters", "alembic_version")

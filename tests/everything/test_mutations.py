@@ -8,12 +8,11 @@ from hypothesis import Phase, settings
 
 from bellhop_server.app import handover, recording, sorting, watching
 from bellhop_server.app.fencing import Fence, Mark
-from bellhop_server.app.recording import Recorder
 from bellhop_server.domain import retry
 from bellhop_server.domain.message import Send
 from bellhop_server.store.presence import SqlPresence
-from tests.contract.everything.runs import bounded, play
-from tests.contract.everything.theatre import Theatre
+from tests.everything.runs import bounded, play
+from tests.everything.theatre import Theatre
 
 Change = Callable[[pytest.MonkeyPatch], None]
 
@@ -67,19 +66,6 @@ def everything_may_go_again(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "may_resend", lambda *_: True)
 
 
-def results_are_told_before_they_are_committed(patch: pytest.MonkeyPatch) -> None:
-    real = Recorder._write
-
-    async def write(recorder: Recorder, entries: Any) -> Any:
-        for _, report in entries:
-            ref = report.message_ref
-            seq = await recorder._store.last_seq(ref)
-            recorder._queue.announce_results(recording.Recorded(ref, seq + 1, report.results, False))
-        return await real(recorder, entries)
-
-    patch.setattr(Recorder, "_write", write)
-
-
 def what_is_to_be_tried_again_is_dropped(patch: pytest.MonkeyPatch) -> None:
     real = recording.Ledger.finish
 
@@ -115,7 +101,6 @@ CHANGES: list[tuple[Change, str]] = [
     (bindings_do_not_end, "P5"),
     (cancellations_are_not_read, "after its cancellation|GAVE_UP"),
     (everything_may_go_again, "P9"),
-    (results_are_told_before_they_are_committed, "P7: told before"),
     (what_is_to_be_tried_again_is_dropped, "P7"),
     (request_ids_are_not_looked_at, "P8"),
     (hand_overs_have_no_deadline, "for too long"),

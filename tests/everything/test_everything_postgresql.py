@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.contract.everything.runs import bounded, play
-from tests.contract.everything.theatre import Theatre
+from tests.everything.runs import bounded, play
+from tests.everything.theatre import Theatre
 
 
 @pytest.mark.promise("P3")

@@ -14,11 +14,11 @@ from bellhop_server.domain.errors import BellhopError, MessageNotFound, RequestI
 from bellhop_server.domain.message import ResultFilter, Send
 from bellhop_server.domain.registration import Proof
 from bellhop_server.store.database import Database
-from tests.contract.everything.model import Call, Model
-from tests.contract.everything.picture import Picture, Rows, sent_by
-from tests.contract.everything.provider import SteeredProvider
-from tests.contract.everything.stage import COMMITTED, Stage, StageLoop
-from tests.contract.everything.watcher import Watcher
+from tests.everything.model import Call, Model
+from tests.everything.picture import Picture, Rows, sent_by
+from tests.everything.provider import SteeredProvider
+from tests.everything.stage import COMMITTED, Stage, StageLoop
+from tests.everything.watcher import Watcher
 
 APPS = ("shop", "bank")
 AT_FIRST = (("phone", "ann", "aa" * 32), ("tablet", "ann", "bb" * 32), ("watch", "bob", "cc" * 32))

@@ -13,8 +13,8 @@ from bellhop_server.domain.batch import Item
 from bellhop_server.domain.delivery import Verdict
 from bellhop_server.domain.device import DeviceState
 from bellhop_server.domain.message import AudienceKind, MessageState, Outcome, ResendPolicy, Send
-from tests.contract.everything.picture import DeviceRow, MessageRow, Picture, Planned, ResultRow, sent_by
-from tests.contract.everything.provider import Push
+from tests.everything.picture import DeviceRow, MessageRow, Picture, Planned, ResultRow, sent_by
+from tests.everything.provider import Push
 
 # Answers by which the provider says that it took nothing.
 REFUSED = frozenset(

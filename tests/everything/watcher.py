@@ -6,9 +6,9 @@ from contextlib import aclosing
 from bellhop_server.domain.errors import MessageNotFound, StreamInterrupted
 from bellhop_server.domain.event import AcceptedEvent, Event, ProgressEvent, ResultsEvent, SummaryEvent
 from bellhop_server.domain.message import Message, Outcome, ResultFilter
-from tests.contract.everything.model import Model
-from tests.contract.everything.picture import Picture, ResultRow
-from tests.contract.everything.stage import Stage
+from tests.everything.model import Model
+from tests.everything.picture import Picture, ResultRow
+from tests.everything.stage import Stage
 
 
 class Watcher:

@@ -3,8 +3,8 @@
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import get_state_machine_test
 
-from tests.contract.everything.machine import EverythingMachine
-from tests.contract.everything.theatre import Theatre
+from tests.everything.machine import EverythingMachine
+from tests.everything.theatre import Theatre
 
 STEPS = 50
 
