@@ -96,8 +96,10 @@ class Deliverer:
                 task = asyncio.create_task(self._carry_out(lane, batch))
                 self._active.add(task)
                 task.add_done_callback(self._active.discard)
-        # A share is rarely all there is.
-        return 0.0 if any(found.values()) else FORESTALLED
+        if not any(found.values()):
+            return FORESTALLED
+        # A share is rarely all there is. Those that have no room wake us when they have.
+        return 0.0 if self._lanes.have_room(survey.lanes) else POLL
 
     async def _carry_out(self, lane: Lane, batch: ClaimedBatch) -> None:
         left = len(batch.items)

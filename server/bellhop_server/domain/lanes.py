@@ -20,7 +20,7 @@ LANE_LIMIT = 1000
 APPLICATION_LIMIT = 2000
 WORKER_LIMIT = 8000
 # What a lane must have room for before it is given more: claims are statements, and each should be worth it.
-REFILL = 2 * BATCH_SIZE
+REFILL = 4 * BATCH_SIZE
 
 _QUANTUM = {Priority.LOW: BATCH_SIZE, Priority.NORMAL: 2 * BATCH_SIZE, Priority.HIGH: 8 * BATCH_SIZE}
 _MOST_BATCHES = 64
@@ -91,6 +91,10 @@ class Lanes:
             self._hold(lane, devices)
             shares.append(Share(lane, devices, self._batches(lane, devices)))
         return shares
+
+    def have_room(self, lanes: Collection[Lane]) -> bool:
+        """Whether one of these would be given something."""
+        return any(self._room(lane) >= REFILL for lane in lanes)
 
     def took(self, share: Share, devices: int, batches: int) -> bool:
         """So much of a share was there; whether the lane could do with more now."""
