@@ -25,6 +25,7 @@ class Requests:
     """Some requests, as the APNs adapter makes them."""
 
     size = BATCH
+    priority = 2
     largest_body = len(BODY)
 
     def __init__(self, first: int, ended: asyncio.Semaphore) -> None:

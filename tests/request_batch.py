@@ -22,8 +22,11 @@ from tests.raw_http2_server import Authority
 class RecordingBatch:
     """Requests that differ in `:path`, `/{first + index}`."""
 
-    def __init__(self, size: int, *, seconds: float = 20.0, body: bytes = b"{}", first: int = 0) -> None:
+    def __init__(
+        self, size: int, *, seconds: float = 20.0, body: bytes = b"{}", first: int = 0, priority: int = 2
+    ) -> None:
         self.size = size
+        self.priority = priority
         self.deadline = time.monotonic() + seconds
         self.largest_body = len(body)
         self.results: list[list[Reply | Failure]] = [[] for _ in range(size)]

@@ -117,6 +117,39 @@ def test_more_connections_are_opened_for_more_work(world: World) -> None:
     assert [len(peer.reader.requests) for peer in server.peers] == [6, 6, 6]
 
 
+def test_a_higher_priority_overtakes_a_batch_that_is_half_sent(world: World) -> None:
+    half_sent, overtaken = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.send(settings({MAX_CONCURRENT: 1}))
+        for number in itertools.count():
+            request = peer.request()
+            if request is None:
+                return
+            if number == 2:
+                half_sent.set()
+                assert overtaken.wait(10)
+            peer.send(reply(request.stream))
+
+    with RawServer(world.authority.server_context(), script) as server:
+
+        async def main() -> None:
+            pool = world.pool(server.port)
+            broadcast, urgent = RecordingBatch(6, priority=2), RecordingBatch(2, first=100, priority=3)
+            pool.send(broadcast)
+            await asyncio.to_thread(half_sent.wait, 10)
+            pool.send(urgent)
+            overtaken.set()
+            await urgent.finished()
+            await broadcast.finished()
+            await pool.aclose()
+
+        world.run(main)
+    (peer,) = server.peers
+    paths = [request.headers[b":path"] for request in peer.reader.requests]
+    assert paths == [b"/0", b"/1", b"/2", b"/100", b"/101", b"/3", b"/4", b"/5"]
+
+
 def test_one_stream_until_the_first_answer_as_apns_has_it(world: World) -> None:
     """No second stream before the limit rises, and no second connection before the first is proven."""
     counted: list[int] = []

@@ -4,8 +4,9 @@ The adapter gives the pool a `Batch` and hears of each of its requests through `
 """
 
 import asyncio
-import collections
+import bisect
 import itertools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -53,6 +54,10 @@ class Batch(Protocol):
         """
 
     @property
+    def priority(self) -> int:
+        """Higher goes first. Never changes."""
+
+    @property
     def largest_body(self) -> int:
         """Bytes of the largest body; no request's body is larger."""
 
@@ -75,11 +80,12 @@ class Work:
     `deadline` is the batch's when it came, and stays that of what is in flight.
     """
 
-    __slots__ = ("batch", "deadline", "fresh", "returned", "tries")
+    __slots__ = ("batch", "deadline", "fresh", "rank", "returned", "tries")
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.deadline = batch.deadline
+        self.rank = -batch.priority
         self.fresh = 0
         self.returned: list[int] = []
         self.tries: dict[int, int] = {}
@@ -99,14 +105,22 @@ class Work:
         return self.batch.size - self.fresh + len(self.returned)
 
 
+_rank = operator.attrgetter("rank")
+
+
 class Backlog:
-    """First come, first served. `wake` is called when there is something to take again."""
+    """Higher priority first, and first come, first served within one. `wake`: called when there is something to take.
+
+    A batch half taken waits while there is one of a higher priority. This is strict, and the lanes bound only how much
+    of a higher priority is in hand at a time: while more of it keeps coming than the connections can take, lower ones
+    wait, up to their deadlines.
+    """
 
     def __init__(self, clock: Callable[[], float], wake: Callable[[], None]) -> None:
         self._clock = clock
         self._wake = wake
         self._loop = asyncio.get_running_loop()
-        self._works: collections.deque[Work] = collections.deque()
+        self._works: list[Work] = []
         self._paused: dict[object, tuple[asyncio.TimerHandle, Work, int]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed: Reason | None = None
@@ -116,7 +130,7 @@ class Backlog:
     def pending(self) -> bool:
         """Whether there is something to take."""
         while self._works and self._works[0].waiting() == 0:
-            self._works.popleft()
+            del self._works[0]
         return bool(self._works)
 
     def __len__(self) -> int:
@@ -126,7 +140,8 @@ class Backlog:
         """Takes a batch; an empty one is done."""
         if not batch.size:
             return
-        self._works.append(Work(batch))
+        work = Work(batch)
+        bisect.insort_right(self._works, work, key=_rank)
         if self._closed:
             self._loop.call_soon(self._clear, self._closed)
         else:
@@ -139,15 +154,14 @@ class Backlog:
             work = self._works[0]
             if work.batch.deadline > until:
                 return work
-            self._works.popleft()
+            del self._works[0]
             self._expire(work)
         return None
 
     def back(self, work: Work, indices: Sequence[int]) -> None:
-        """Puts back what was taken and not tried."""
+        """Puts back what was taken and not tried, at the front of its priority."""
         work.returned[:0] = indices
-        if work not in self._works:
-            self._works.appendleft(work)
+        self._put_back(work)
 
     def expire(self) -> None:
         """Ends what is late by now: for when a batch has moved its deadline."""
@@ -201,17 +215,20 @@ class Backlog:
             handle.cancel()
             self.done(work, index, Failure(FailureKind.NOT_SENT, reason), None)
         while self._works:
-            self._give_up(self._works.popleft(), reason)
+            self._give_up(self._works.pop(0), reason)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _return(self, work: Work, index: int) -> None:
         work.returned.append(index)
-        if work not in self._works:
-            self._works.appendleft(work)
+        self._put_back(work)
         self._arm()
         self._wake()
+
+    def _put_back(self, work: Work) -> None:
+        if work not in self._works:
+            bisect.insort_left(self._works, work, key=_rank)
 
     def _unpause(self, key: object) -> None:
         _, work, index = self._paused.pop(key)
@@ -231,7 +248,7 @@ class Backlog:
         self._timer = None
         now = self._clock()
         late = [work for work in self._works if work.batch.deadline <= now]
-        self._works = collections.deque(work for work in self._works if work.batch.deadline > now)
+        self._works = [work for work in self._works if work.batch.deadline > now]
         for work in late:
             self._expire(work)
         if self._works:

@@ -61,6 +61,7 @@ class Flight:
         self.leg = leg
         self.size = len(numbers)
         self.deadline = leg.chunk.deadline
+        self.priority = leg.chunk.priority
         self.largest_body = len(leg.rendered.body)
         self._loop = asyncio.get_running_loop()
         self.ended = self._loop.create_future()
@@ -211,6 +212,7 @@ class _Again:
 
     def __init__(self, flight: Flight, indices: Sequence[int]) -> None:
         self.size = len(indices)
+        self.priority = flight.priority
         self.largest_body = flight.largest_body
         self._flight = flight
         self._indices = indices

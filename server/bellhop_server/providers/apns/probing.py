@@ -7,6 +7,7 @@ from bellhop_server.domain import Micros
 from bellhop_server.domain.application import ProbeResult
 from bellhop_server.domain.delivery import Answer, Verdict
 from bellhop_server.domain.device import ApnsEnvironment
+from bellhop_server.domain.notification import Priority
 from bellhop_server.providers.apns.outcomes import ENVIRONMENT_REASONS, judge
 from bellhop_server.providers.backlog import Failure
 from bellhop_server.providers.engine import Headers, Reply
@@ -30,6 +31,7 @@ class Question:
     """A `Batch` of one push to nobody."""
 
     size = 1
+    priority = Priority.HIGH
     largest_body = len(_BODY)
 
     def __init__(self, authority: str, token: str, topic: str, deadline: float) -> None:
