@@ -354,10 +354,10 @@ class FenceWorld:
         caller.number += 1
         if not serving.task.cancelled() and serving.task.exception() is None:
             call, commit = serving.call, self.phones.committed[name]
-            for bound in self.phones.over(call, commit, self._since.get(call.device, 0)):
+            who = call.device or f"user {call.user}"
+            for bound in self.phones.over(call, commit, self._since.get(who, 0)):
                 self.ended.setdefault(bound, str(call))
-            if call.device:
-                self._since[call.device] = commit
+            self._since[who] = commit
 
     def _waiting_for(self, name: str, ends: "set[asyncio.Future[None]]") -> None:
         self._served[name].waits_for = frozenset(ends)

@@ -11,7 +11,7 @@ from bellhop_server.domain.application import Policy
 from bellhop_server.domain.device import Device, DeviceFacts, Found, Platform, Target
 from bellhop_server.domain.errors import BellhopError
 from bellhop_server.domain.picture import Picture
-from bellhop_server.domain.registration import Proof, RegistryAnswer, RegistryCommand
+from bellhop_server.domain.registration import Proof, RegistryAnswer, RegistryCommand, UnregisterUser
 from bellhop_server.domain.registry import carry_out
 from bellhop_server.store.group_writer import GroupWriter
 from tests.unit.app_fakes import NOW
@@ -109,6 +109,8 @@ class Phones:
         """The rows after each commit."""
         self.committed: dict[str, int] = {}
         """By caller: the number of its last commit in `story`."""
+        self.logouts: dict[str, list[int]] = {}
+        """By user: the numbers of the commits that ended all logins."""
         self._writer: GroupWriter[RegistryCommand, RegistryAnswer] = GroupWriter(self._run, self._apply)
         self._asked: list[tuple[RegistryCommand, str]] = []
         self._gate = gate
@@ -137,13 +139,21 @@ class Phones:
     def over(self, call: Call, commit: int, since: int) -> frozenset[Bound]:
         """What a call that committed as number `commit` stands for having ended, once it has returned.
 
-        Of a user: all logins that were. Of a device: whoever was, before it or while it had them, where it is or has
+        Of a user: all logins that were, and whoever was, before them, where the devices were that such calls have taken
+        out `since` the last that returned. Of a device: whoever was, before it or while it had them, where it is or has
         been `since` its last call that returned, or where the call says it is.
         """
         now = self.story[commit]
         if not call.device:
             known = {bound for rows in self.story[: commit + 1] for bound in bounds(rows)}
-            return frozenset(bound for bound in known - bounds(now) if bound.user == call.user)
+            ended = {bound for bound in known - bounds(now) if bound.user == call.user}
+            for number in self.logouts.get(call.user or "", ()):
+                if since < number <= commit:
+                    before = self.story[number - 1]
+                    left = {row.target.address for row in before.values() if row.user_id == call.user}
+                    were = {bound for rows in self.story[:number] for bound in bounds(rows)}
+                    ended |= {bound for bound in were - bounds(now) if bound.address in left}
+            return frozenset(ended)
         last_at: dict[str, int] = {}
         for number in range(since, commit + 1):
             row = self.story[number].get(call.device)
@@ -161,7 +171,8 @@ class Phones:
         """What the rows were and are, and what is to be written."""
         told = tuple(tuple(map(_shape, rows.values())) for rows in self.story)
         waiting = tuple((self._caller(member.command), member.future.done()) for member in self._writer._waiting)
-        return told, waiting, tuple(sorted(self.committed.items()))
+        logouts = tuple((user, *numbers) for user, numbers in sorted(self.logouts.items()))
+        return told, waiting, tuple(sorted(self.committed.items())), logouts
 
     def _caller(self, command: RegistryCommand) -> str:
         [name] = [name for asked, name in self._asked if asked is command]
@@ -187,6 +198,8 @@ class Phones:
             self.rows = {name: rows[name] for name in sorted(rows)}
             self.story.append(self.rows)
             self.committed[self._caller(command)] = len(self.story) - 1
+            if isinstance(command, UnregisterUser):
+                self.logouts.setdefault(command.user_id, []).append(len(self.story) - 1)
         return answers
 
     def _new_epoch(self) -> int:

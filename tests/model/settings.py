@@ -70,6 +70,10 @@ SETTINGS = {
         Setting((ANNA,), (TO_ANNA,), ((login("d2", "ben", "aa"), logout("d2"), logout("d2")),)),
         400,
     ),
+    "another device takes the token, and its user leaves twice": (
+        Setting((ANNA,), (TO_ANNA,), ((login("d2", "ben", "aa"), logout_everywhere("ben"), logout_everywhere("ben")),)),
+        400,
+    ),
     "another device takes the token, and moves on twice": (
         Setting((ANNA,), (TO_ANNA,), ((login("d2", "ben", "aa"), moved("d2", "bb"), moved("d2", "bb")),)),
         400,

@@ -1,14 +1,14 @@
 """That the model can fail (P3): each way to build the fence wrongly is found, with a trace that shows why."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import pytest
 
 from bellhop_server.app import handover
-from bellhop_server.app.fencing import Fence, Mark
+from bellhop_server.app.fencing import Fence, Mark, Names
 from bellhop_server.app.handover import Handover
 from bellhop_server.app.registering import Registering
 from bellhop_server.app.sheet import Sheet
@@ -50,20 +50,24 @@ async def do_not_wait(self: Fence, ends: Ends) -> None:
     """Returns at once."""
 
 
-def without_targets(self: Fence, app_id: str, **names: Collection[Any]) -> Ends:
-    return _ends(self, app_id, **{**names, "targets": ()})
+def without_targets(self: Fence, app_id: str, groups: Sequence[Names], user: str | None = None) -> Ends:
+    return _ends(self, app_id, [names._replace(targets=()) for names in groups], user)
 
 
-def without_devices(self: Fence, app_id: str, **names: Collection[Any]) -> Ends:
-    return _ends(self, app_id, **{**names, "devices": ()})
+def without_devices(self: Fence, app_id: str, groups: Sequence[Names], user: str | None = None) -> Ends:
+    return _ends(self, app_id, [names._replace(devices=()) for names in groups], user)
 
 
-def without_users(self: Fence, app_id: str, **names: Collection[Any]) -> Ends:
-    return _ends(self, app_id, **{**names, "users": ()})
+def without_users(self: Fence, app_id: str, groups: Sequence[Names], user: str | None = None) -> Ends:
+    return _ends(self, app_id, groups)
 
 
-def without_what_was_awaited(self: Fence, key: tuple[str, str], end: "asyncio.Future[None]") -> None:
+def without_what_was_awaited(self: Fence, keys: Sequence[tuple[str, int, str]], ends: Ends) -> None:
     """Remembers nothing."""
+
+
+def by_device_alone(self: Fence, keys: Sequence[tuple[str, int, str]], ends: Ends) -> None:
+    _remember(self, [key for key in keys if key[1:] != (2, "ben")], ends)
 
 
 _ends_of_command = Registering._ends
@@ -134,6 +138,7 @@ class Mutation(NamedTuple):
 
 REPEATED = "two senders and a logout that is repeated"
 LEAVES = "another device takes the token, and leaves twice"
+USER_LEAVES = "another device takes the token, and its user leaves twice"
 MUTATIONS = [
     Mutation(Handover, "_attempt", read_before_the_mark, REPEATED),
     Mutation(Phones, "found", rows_of_the_plan, REPEATED),
@@ -144,6 +149,7 @@ MUTATIONS = [
     Mutation(Fence, "ends", without_users, "logouts of a user, repeated"),
     Mutation(Registering, "_ends", only_when_something_was_found, REPEATED),
     Mutation(Fence, "_remember", without_what_was_awaited, LEAVES),
+    Mutation(Fence, "_remember", by_device_alone, USER_LEAVES),
     Mutation(Registering, "_execute", forget_with_the_caller, LEAVES),
     Mutation(Handover, "_send", end_the_mark_when_submitted, REPEATED),
     Mutation(Mark, "end", keep_the_mark, "two senders that try again", "outlives"),

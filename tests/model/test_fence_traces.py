@@ -170,3 +170,17 @@ def test_a_logout_of_a_user_waits_by_user_and_not_by_the_devices_it_finds() -> N
         assert player.world.waiting == {f"C0.1 {name}"}
         player.take("S0 at aa arrives", "S0 at aa is answered")
         assert not player.world.waiting
+
+
+def test_a_logout_of_a_user_that_is_repeated_waits_for_who_had_the_token_before() -> None:
+    """The second finds neither a device nor a mark that names its user."""
+    with story([login("d2", "ben", "aa"), logout_everywhere("ben"), logout_everywhere("ben")]) as player:
+        name = "unregister user ben"
+        player.take(*UNDER_WAY, "C0.0 register d2 ben aa begins", *COMMITTED)
+        player.take("C0.0 register d2 ben aa loses patience", "C0.0 register d2 ben aa is cancelled")
+        player.take(f"C0.1 {name} begins", *COMMITTED, f"C0.1 {name} loses patience", f"C0.1 {name} is cancelled")
+        player.take(f"C0.2 {name} begins", *COMMITTED)
+
+        assert player.world.waiting == {f"C0.2 {name}"}
+        player.take("S0 at aa arrives", "S0 at aa is answered")
+        assert not player.world.waiting

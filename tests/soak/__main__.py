@@ -1,10 +1,11 @@
 """`python -m tests.soak [--seed N] [--rounds N] [PART ...]`: what is too long for `make test`, written to docs/soak.md.
 
-Without parts all are run. Each part gets the seed, by which its rounds can be played again (a fresh one unless given),
+Without parts all are run; the page keeps the sections of those that are not. Each part gets the seed, by which its rounds can be played again (a fresh one unless given),
 and the number of rounds, if one is given. Ends with 1 if a promise was broken.
 """
 
 import argparse
+import logging
 import os
 import platform
 import random
@@ -23,7 +24,7 @@ _INTRODUCTION = """\
 # Soak
 
 What `make soak` found, written by that command: the tests that are too long for every day. A round is drawn from the
-seed and its number; `make soak ARGS='--seed … PART'` draws the same rounds again, though no two runs meet the same
+seed of its section and its number; `make soak ARGS='--seed … PART'` draws the same rounds again, though no two runs meet the same
 moments to the microsecond."""
 
 PARTS: dict[str, tuple[str, Callable[[int, int | None], Report]]] = {
@@ -42,8 +43,9 @@ def main() -> int:
     unknown = [name for name in arguments.parts if name not in PARTS]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are: {', '.join(PARTS)}")
-    machine = f"{os.cpu_count()} CPUs, {platform.system()}, Python {platform.python_version()}"
-    page = [_INTRODUCTION, "", f"{datetime.now(UTC):%d %B %Y}, {machine}, seed {arguments.seed}."]
+    # The simulators run in this process, and asyncio warns of each write to a server that was just killed.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
+    computer = f"{os.cpu_count()} CPUs, {platform.system()}, Python {platform.python_version()}"
     failures = 0
     for name in arguments.parts or PARTS:
         title, run = PARTS[name]
@@ -51,10 +53,25 @@ def main() -> int:
         report = run(arguments.seed, arguments.rounds)
         failures += report.failures
         minutes = (monotonic() - began) / 60
-        page += ["", f"## {title}", "", *report.lines, "", f"`{name}` took {minutes:.0f} minutes."]
-    PAGE.write_text("\n".join(page) + "\n", encoding="utf-8")
+        run_at = f"{datetime.now(UTC):%d %B %Y}, {computer}, seed {arguments.seed}."
+        _write(title, [run_at, "", *report.lines, "", f"`{name}` took {minutes:.0f} minutes."])
     print(PAGE.read_text(encoding="utf-8"))
     return 1 if failures else 0
+
+
+def _write(title: str, lines: list[str]) -> None:
+    """Puts the section of a part in its place on the page, and leaves the others as they are."""
+    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    sections: dict[str, str] = {}
+    for section in text.split("\n## ")[1:]:
+        heading, body = section.split("\n", 1)
+        sections[heading] = body.strip()
+    sections[title] = "\n".join(lines)
+    page = [_INTRODUCTION]
+    for known, _ in PARTS.values():
+        if known in sections:
+            page.append(f"## {known}\n\n{sections[known]}")
+    PAGE.write_text("\n\n".join(page) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -112,5 +112,11 @@ async def test_a_wait_ends_though_the_provider_never_answers(
 ) -> None:
     monkeypatch.setattr(fencing, "LONGEST", 0.1)
     async with asyncio.timeout(5):
-        await (await leaving(live, shop, "d0"))
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await (await leaving(live, shop, "d0"))
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    [info] = [value for key, value in refused.value.trailing_metadata() or () if key == "grpc-status-details-bin"]
+    assert b"ERROR_REASON_SERVICE_UNAVAILABLE" in info
+    assert b"fence" in info
     assert not live.provider.answers.is_set()
+    assert not await present(live, shop, "d0")

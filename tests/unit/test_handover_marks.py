@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from bellhop_server.app.fencing import Mark
+from bellhop_server.app.fencing import Mark, Names
 from bellhop_server.domain.batch import Item
 from bellhop_server.domain.delivery import Answer, Chunk, Reading, Verdict
 from bellhop_server.domain.device import Platform, Target
@@ -61,7 +61,7 @@ async def test_a_mark_stands_for_as_long_as_anything_is_handed_over_whatever_els
     async def send(chunk: Chunk, report: Report, handed_over: Callable[[int], None]) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
-        still_open.append(len(desk.fence.ends("shop", devices=["d1"])))
+        still_open.append(len(desk.fence.ends("shop", [Names(["d1"])])))
         report(0, Answer(Verdict.ACCEPTED, 200))
 
     desk.provider.send = send
@@ -79,7 +79,7 @@ async def test_a_mark_ends_with_what_the_provider_says_of_each_device() -> None:
 
     async def send(chunk: Chunk, report: Report, handed_over: Callable[[int], None]) -> None:
         def note() -> None:
-            open_at.append({each.device_id for each in phones if desk.fence.ends("shop", devices=[each.device_id])})
+            open_at.append({each.device_id for each in phones if desk.fence.ends("shop", [Names([each.device_id])])})
 
         note()
         report(1, Answer(Verdict.ACCEPTED, 200))

@@ -152,6 +152,8 @@ WRONG: list[tuple[Message, list[str]]] = [
     (send(result_filter=9), ["result_filter"]),
     (send(options=message_pb2.SendOptions(ttl={"seconds": -1})), ["options.ttl"]),
     (send(options=message_pb2.SendOptions(ttl={"seconds": 28 * 86400, "nanos": 1000})), ["options.ttl"]),
+    (register(binding_ttl={"seconds": 400 * 86400, "nanos": 1}), ["binding_ttl"]),
+    (register(binding_ttl={"seconds": 59, "nanos": 999_999_999}), ["binding_ttl"]),
     (send(options=message_pb2.SendOptions(ttl={"seconds": 2**62})), ["options.ttl"]),
     (send(options=message_pb2.SendOptions(ttl={"seconds": 1, "nanos": -1})), ["options.ttl"]),
     (send(options=message_pb2.SendOptions(priority=9, resend=-1)), ["options.priority", "options.resend"]),

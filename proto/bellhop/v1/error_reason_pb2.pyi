@@ -172,7 +172,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "secrets", "value": "10"}}
     """
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 28
-    """UNAVAILABLE. Shutting down, or the store is away; nothing was acknowledged. Repeat after RetryInfo.
+    """UNAVAILABLE. Shutting down, or the store is away; nothing was acknowledged. Or (`cause` is `fence`) what was asked
+    for was done and stays, but it could not be made sure in time that nothing is handed over any more. Repeat after
+    RetryInfo: a repeat waits on.
 
         {"reason": "ERROR_REASON_SERVICE_UNAVAILABLE", "domain": "bellhop", "metadata": {"cause": "store"}}
     """
@@ -353,7 +355,9 @@ RetryInfo.
     {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "secrets", "value": "10"}}
 """
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 28
-"""UNAVAILABLE. Shutting down, or the store is away; nothing was acknowledged. Repeat after RetryInfo.
+"""UNAVAILABLE. Shutting down, or the store is away; nothing was acknowledged. Or (`cause` is `fence`) what was asked
+for was done and stays, but it could not be made sure in time that nothing is handed over any more. Repeat after
+RetryInfo: a repeat waits on.
 
     {"reason": "ERROR_REASON_SERVICE_UNAVAILABLE", "domain": "bellhop", "metadata": {"cause": "store"}}
 """

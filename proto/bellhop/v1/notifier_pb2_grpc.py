@@ -40,7 +40,8 @@ class NotifierStub:
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo. At
     most 5,000 streams of an application are open at once on a server, and 1,000 over a connection.
-    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged, or it could not be made sure in time that nothing is
+    handed over any more. Repeat after the delay of RetryInfo.
     - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
@@ -97,7 +98,8 @@ class NotifierServicer:
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo. At
     most 5,000 streams of an application are open at once on a server, and 1,000 over a connection.
-    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged, or it could not be made sure in time that nothing is
+    handed over any more. Repeat after the delay of RetryInfo.
     - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
@@ -284,7 +286,8 @@ class Notifier:
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo. At
     most 5,000 streams of an application are open at once on a server, and 1,000 over a connection.
-    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged, or it could not be made sure in time that nothing is
+    handed over any more. Repeat after the delay of RetryInfo.
     - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 

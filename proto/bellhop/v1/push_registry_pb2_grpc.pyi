@@ -41,7 +41,8 @@ class PushRegistryStub:
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
-    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged, or it could not be made sure in time that nothing is
+      handed over any more. Repeat after the delay of RetryInfo.
     - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
@@ -211,7 +212,8 @@ class PushRegistryAsyncStub(PushRegistryStub):
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
-    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged, or it could not be made sure in time that nothing is
+      handed over any more. Repeat after the delay of RetryInfo.
     - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 
@@ -377,7 +379,8 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): do not repeat unchanged.
     - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): valid, but not what this method takes. Do not repeat unchanged.
     - RESOURCE_EXHAUSTED (AUTH_ATTEMPTS_EXCEEDED, OVERLOADED): nothing was done. Repeat after the delay of RetryInfo.
-    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged. Repeat after the delay of RetryInfo.
+    - UNAVAILABLE (SERVICE_UNAVAILABLE): nothing was acknowledged, or it could not be made sure in time that nothing is
+      handed over any more. Repeat after the delay of RetryInfo.
     - INTERNAL (INTERNAL_ERROR): a fault of Bellhop. Report its `incident_id`; repeat at most once.
     """
 

@@ -17,7 +17,8 @@ class Cancelling:
     async def cancel(self, app_id: str, message_id: str) -> Message:
         """Commits the cancellation, then waits for the hand-overs that may not know of it; returns the message then.
 
-        A repeat waits like the first call: that one may have lost its caller. Raises MessageNotFound.
+        A repeat waits like the first call: that one may have lost its caller. Raises MessageNotFound;
+        ServiceUnavailable also when a hand-over does not end: the message is cancelled all the same.
         """
         recorded = await self._store.cancel(app_id, message_id, self._clock.now())
         if recorded.completed:

@@ -1,12 +1,13 @@
 """Registering devices: makes the secrets and the times, and leaves the rules to the registry."""
 
 import asyncio
+import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
-from bellhop_server.app.fencing import Fence
+from bellhop_server.app.fencing import Fence, Names
 from bellhop_server.app.topics import Topics
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import digest_of
@@ -22,6 +23,8 @@ from bellhop_server.domain.registration import (
     Update,
 )
 from bellhop_server.ports import Clock, Store
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Registering:
         self._clock = clock
         self._fence = fence
         self._topics = Topics(store, clock)
+        self._finishing: set[asyncio.Task[int]] = set()
 
     async def register(
         self,
@@ -150,32 +154,57 @@ class Registering:
     async def _execute(self, command: RegistryCommand) -> RegistryAnswer:
         """Carries a command out, and returns when nothing is handed over any more to whoever left by it, or by what an
         earlier call of the same kind has done: also where there was nothing left to do.
+
+        Once its first transaction is committed the others follow, whether or not the caller is there. Raises
+        ServiceUnavailable for a hand-over that does not end, too: what was committed stays then.
         """
         ends: set[asyncio.Future[None]] = set()
+        rest: asyncio.Task[int] | None = None
 
         def committed(answer: RegistryAnswer) -> None:
+            nonlocal rest
             ends.update(self._ends(command, answer))
+            if answer.more and rest is None:
+                rest = self._finish(command, committed)
 
         answer = await self._store.execute(command, committed)
-        while answer.more:
-            others = await self._store.execute(command, committed)
-            answer = replace(others, removed=answer.removed + others.removed)
+        if rest is not None:
+            answer = replace(answer, removed=answer.removed + await asyncio.shield(rest), more=False)
         await self._fence.wait(ends)
         return answer
 
+    def _finish(self, command: RegistryCommand, committed: Callable[[RegistryAnswer], None]) -> asyncio.Task[int]:
+        """Repeats a command until nothing is left to do; returns how many devices that took out."""
+
+        async def repeat() -> int:
+            removed, more = 0, True
+            while more:
+                answer = await self._store.execute(command, committed)
+                removed, more = removed + answer.removed, answer.more
+            return removed
+
+        task = asyncio.create_task(repeat())
+        self._finishing.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[int]) -> None:
+        self._finishing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.warning("devices of a user who left are still bound", exc_info=error)
+
     def _ends(self, command: RegistryCommand, answer: RegistryAnswer) -> "set[asyncio.Future[None]]":
         """What a command that has just been committed has to wait for. A caller who is there no longer does not wait,
-        but the next one to speak of the device will.
+        but the next one to speak of the device or the user will.
         """
+        if isinstance(command, UnregisterUser):
+            groups = [Names([device.device_id], [device.target]) for device in answer.departed]
+            return self._fence.ends(command.app_id, groups, command.user_id)
         devices = {device.device_id for device in answer.departed}
         targets = {device.target for device in answer.departed}
-        users: set[str] = set()
-        match command:
-            case Register() | Unregister():
-                devices.add(command.device_id)
-            case UnregisterUser():
-                users.add(command.user_id)
+        if isinstance(command, Register | Unregister):
+            devices.add(command.device_id)
         if isinstance(command, Register | Update) and command.target is not None:
             devices.add(command.device_id)
             targets.add(command.target)
-        return self._fence.ends(command.app_id, devices=devices, targets=targets, users=users)
+        return self._fence.ends(command.app_id, [Names(devices, targets)])

@@ -312,12 +312,16 @@ class Unavailable(BellhopError):
 
 
 class ServiceUnavailable(Unavailable):
-    """Shutting down, or the store is away; nothing was acknowledged."""
+    """Shutting down, or the store is away: nothing was acknowledged. Or nobody can say in time that nothing is handed
+    over any more: what was committed stays, and a repeat waits on.
+    """
 
     reason = "SERVICE_UNAVAILABLE"
 
-    def __init__(self, cause: str, retry_after: float = 1.0) -> None:
-        super().__init__("The service is not available. Nothing was taken.", {"cause": cause}, retry_after=retry_after)
+    def __init__(
+        self, cause: str, retry_after: float = 1.0, *, text: str = "The service is not available. Nothing was taken."
+    ) -> None:
+        super().__init__(text, {"cause": cause}, retry_after=retry_after)
 
 
 class StreamInterrupted(Unavailable):

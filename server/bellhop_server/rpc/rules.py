@@ -119,9 +119,9 @@ class Findings:
             self.add(path, "is not a valid Duration")
         elif value.seconds < 0 or value.nanos < 0:
             self.add(path, "must not be negative")
-        elif value.seconds + value.nanos / 1e9 > longest.total_seconds():
+        elif value.seconds * 10**9 + value.nanos > _nanoseconds(longest):
             self.add(path, f"must not be longer than {longest.days} days")
-        elif value.seconds + value.nanos / 1e9 < shortest.total_seconds():
+        elif value.seconds * 10**9 + value.nanos < _nanoseconds(shortest):
             self.add(path, f"must not be shorter than {shortest.seconds} seconds")
 
     def timestamp(self, path: str, value: Timestamp) -> bool:
@@ -184,6 +184,10 @@ def entry(path: str, key: str) -> str:
     shown = key if len(key) <= _SHOWN_KEY else key[:_SHOWN_KEY] + "…"
     quoted = shown.replace("\\", "\\\\").replace('"', '\\"')
     return f'{path}["{quoted}"]'
+
+
+def _nanoseconds(value: timedelta) -> int:
+    return value // timedelta(microseconds=1) * 1000
 
 
 def joined(values: Iterable[str]) -> str:
