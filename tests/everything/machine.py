@@ -201,7 +201,7 @@ class EverythingMachine(RuleBasedStateMachine):
                 self._run(play.register("shop", device, user, token))
             case "another user":
                 self._run(play.register("shop", device, "dan", token))
-            case "cancelled":
+            case "cancelled" if play.model.kept:
                 self.cancel(1)
             case "crash":
                 self._run(play.crash())

@@ -1,7 +1,8 @@
 """`python -m tests.soak [--seed N] [--rounds N] [PART ...]`: what is too long for `make test`, written to docs/soak.md.
 
-Without parts all are run; the page keeps the sections of those that are not. Each part gets the seed, by which its rounds can be played again (a fresh one unless given),
-and the number of rounds, if one is given. Ends with 1 if a promise was broken.
+Without parts all are run; the page keeps the sections of those that are not. Each part gets the seed, by which its
+rounds can be played again (a fresh one unless given), and the number of rounds, if one is given. Ends with 1 if a
+promise was broken.
 """
 
 import argparse
@@ -23,9 +24,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "soak.md"
 _INTRODUCTION = """\
 # Soak
 
-What `make soak` found, written by that command: the tests that are too long for every day. A round is drawn from the
-seed of its section and its number; `make soak ARGS='--seed … PART'` draws the same rounds again, though no two runs meet the same
-moments to the microsecond."""
+What `make soak` found, written by that command: the tests that are too long for every day. Each section is the last run
+of its part. A round is drawn from the seed of that run and its number; `make soak ARGS='--seed … PART'` draws the same
+rounds again, though no two runs meet the same moments to the microsecond."""
 
 PARTS: dict[str, tuple[str, Callable[[int, int | None], Report]]] = {
     "machine": ("Everything at random, against a model of the promises", machine),

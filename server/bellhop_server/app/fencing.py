@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, NamedTuple, Self
 
 from bellhop_server.domain.batch import Item
@@ -194,7 +195,7 @@ class Fence:
         for key in keys:
             for end in ends - self._awaited.get(key, set()):
                 self._awaited.setdefault(key, set()).add(end)
-                end.add_done_callback(lambda end, key=key: self._forget(key, end))
+                end.add_done_callback(partial(self._forget, key))
 
     def _forget(self, key: _Key, end: asyncio.Future[None]) -> None:
         ends = self._awaited[key]
