@@ -14,7 +14,7 @@ from bellhop.v1.message_pb2 import (
 DEVICES = 20_000
 
 # Of the first kill of a round, in turn; by requests that the provider has seen since the server was started.
-_PHASES = {"planning": (0, 0), "early": (1, 2_000), "middle": (4_000, 14_000), "late": (16_000, DEVICES - 1)}
+_PHASES = {"planning": (0, 0), "early": (1, 2_000), "middle": (4_000, 14_000), "late": (14_000, 16_000)}
 # Of those that follow: from before anything goes out again to well under way.
 _RECOVERY = (0, 3_000)
 _MOST_KILLS = 3
