@@ -37,7 +37,6 @@ from bellhop_server.domain.errors import ServiceUnavailable
 from bellhop_server.ports import Clock, Provider
 from bellhop_server.providers.apns.adapter import ApnsProvider
 from bellhop_server.providers.apns.settings import ApnsSettings
-from bellhop_server.providers.apns.token import check_key
 from bellhop_server.providers.turns import Turns
 from bellhop_server.queue.local import LocalQueue
 from bellhop_server.rpc.admission import Admission, Limits
@@ -149,7 +148,7 @@ async def _start(
     recorder = Recorder(store, queue, clock)
     _keep_running(stack, failed, recorder.run())
     fence = Fence(admission.aside)
-    handover = Handover(store, clock, fence, recorder, Hygiene(store), providers)
+    handover = Handover(store, clock, fence, recorder, Hygiene(store, clock), providers)
     deliverer = Deliverer(_worker_name(), store, queue, clock, handover)
     stack.push_async_callback(deliverer.drain, _DRAIN_SECONDS)
     for provider in providers.values():
@@ -166,7 +165,7 @@ async def _start(
     _keep_running(stack, failed, authenticating.run())
     watching = Watching(store, queue, clock)
     servicers = Servicers(
-        ApplicationsServicer(Administering(store, providers, clock), check_key),
+        ApplicationsServicer(Administering(store, providers, clock)),
         PushRegistryServicer(Registering(store, clock, fence)),
         NotifierServicer(
             Sending(store, queue, clock), Cancelling(store, queue, clock, fence), watching, store, metrics

@@ -14,14 +14,17 @@ from bellhop_server.domain.application import (
     Application,
     Breaker,
     Credential,
+    CredentialOffer,
     KnownSecret,
     Policy,
     ProbeResult,
+    ProviderSecret,
     Secret,
 )
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, NewBatch, Recorded
-from bellhop_server.domain.delivery import Answer, Chunk, Reading
-from bellhop_server.domain.device import DeadTarget, Device, Platform
+from bellhop_server.domain.delivery import Answer, Chunk, ProviderRequest, Reading
+from bellhop_server.domain.device import DeadTarget, Device, Platform, Target
+from bellhop_server.domain.errors import Violation
 from bellhop_server.domain.lanes import Share, Survey
 from bellhop_server.domain.message import (
     Audience,
@@ -104,8 +107,11 @@ class ApplicationStore(Protocol):
         """Notes when secrets (by secret id) were last used; best effort."""
         ...
 
-    async def put_credential(self, credential: Credential) -> Credential:
-        """Stores it, replacing what has its name; returns it with its new version. Raises ApplicationNotFound."""
+    async def put_credential(self, credential: Credential, replaces: int | None) -> Credential:
+        """Stores it in place of the version that has its name now, None for none; returns it with its new version.
+
+        Raises ApplicationNotFound, ConcurrentChange when another version has the name.
+        """
         ...
 
     async def list_credentials(self, app_id: str) -> list[Credential]:
@@ -152,7 +158,12 @@ class DeviceStore(Protocol):
         ...
 
     async def mark_accepted(self, app_id: str, taken: Sequence[tuple[str, bytes]]) -> None:
-        """Notes that a provider has accepted these (device id, target digest) before."""
+        """Notes that a provider has accepted these (device id, target digest) before; their refusals count anew."""
+        ...
+
+    async def note_refusals(self, app_id: str, doubted: Sequence[DeadTarget], now: Micros) -> None:
+        """Counts one more refusal for devices that still have that very target; those with their third in a row, the
+        first of them a day ago or longer, become DEAD."""
         ...
 
 
@@ -397,12 +408,29 @@ class Provider(Protocol):
         """
         ...
 
+    def accept(self, offer: CredentialOffer, present: ProviderSecret | None) -> ProviderSecret:
+        """What is to be stored for an offer, in place of what is there under its name. Asks nobody.
+
+        Raises InvalidRequest, with fields named as in SetCredentialRequest, and KeyChangeRefused.
+        """
+        ...
+
     async def probe(self, credential: Credential) -> ProbeResult:
         """Tries a credential at the provider without reaching any device."""
         ...
 
-    def breakers(self, app_id: str) -> list[Breaker]:
-        """What is left alone for now."""
+    async def check_target(self, target: Target) -> list[Violation]:
+        """What is wrong with a target of this network that a stranger has named, fields named as in
+        RegisterDeviceRequest; empty: nothing.
+        """
+        ...
+
+    def explain(self, chunk: Chunk) -> list[ProviderRequest | Answer]:
+        """For each delivery the request that `send` would make, or what it would answer at once. Sends nothing."""
+        ...
+
+    def breakers(self, app_id: str | None = None) -> list[Breaker]:
+        """What of an application, or of all, is left alone for now."""
         ...
 
     def forget(self, app_id: str, credential_id: str) -> None:

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 
 from bellhop_server.domain import DAY, Micros
 from bellhop_server.domain.application import (
-    ApnsCredential,
     Application,
     Breaker,
     Credential,
+    CredentialOffer,
+    FcmOffer,
     Policy,
     Secret,
     SecretKind,
+    WebPushOffer,
     digest_of,
 )
 from bellhop_server.domain.device import Platform
@@ -24,6 +26,7 @@ ENDED_SECRETS_SHOWN: Micros = 30 * DAY
 
 _PREFIXES = {SecretKind.CLIENT: "bhc_", SecretKind.APP: "bha_"}
 _HINT_LENGTH = 4
+_DEFAULT_NAMES = {Platform.APNS: "apns", Platform.FCM: "fcm", Platform.WEB_PUSH: "web-push"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +103,31 @@ class Administering:
         return await self._store.end_secret(app_id, secret_id, self._clock.now())
 
     async def set_credential(
-        self, app_id: str, credential_id: str, secret: ApnsCredential, *, validate_only: bool
+        self, app_id: str, credential_id: str, offer: CredentialOffer, *, validate_only: bool
     ) -> Credential:
         """Tries a credential at its provider and stores it, unless the provider refuses it.
 
         A provider that cannot be reached says nothing about the credential, so it is stored and its probe says why.
-        Raises ApplicationNotFound, CredentialRefused.
+        Raises ApplicationNotFound, InvalidRequest, CredentialRefused, KeyChangeRefused, ConcurrentChange.
         """
         await self._store.get_application(app_id)
-        platform = Platform.APNS
+        platform = _platform_of(offer)
         provider = self._providers[platform]
-        offered = Credential(app_id, credential_id or platform.name.lower(), platform, 0, self._clock.now(), secret)
+        name = credential_id or _DEFAULT_NAMES[platform]
+        present = next(
+            (each for each in await self._store.list_credentials(app_id) if each.credential_id == name), None
+        )
+        secret = provider.accept(offer, present.secret if present and present.platform is platform else None)
+        offered = Credential(app_id, name, platform, 0, self._clock.now(), secret)
         probe = await provider.probe(offered)
         if probe.reached and not probe.ok:
-            raise CredentialRefused(platform.name.lower(), probe.reason)
+            raise CredentialRefused(_DEFAULT_NAMES[platform], probe.reason)
         offered = replace(offered, probe=probe)
         if validate_only:
             return offered
-        stored = await self._store.put_credential(offered)
-        self._forget(stored)
+        stored = await self._store.put_credential(offered, present.version if present else None)
+        if present is not None:
+            self._forget(present)
         return stored
 
     async def list_credentials(self, app_id: str) -> list[Credential]:
@@ -137,6 +146,16 @@ class Administering:
 
     def _forget(self, credential: Credential) -> None:
         self._providers[credential.platform].forget(credential.app_id, credential.credential_id)
+
+
+def _platform_of(offer: CredentialOffer) -> Platform:
+    match offer:
+        case FcmOffer():
+            return Platform.FCM
+        case WebPushOffer():
+            return Platform.WEB_PUSH
+        case _:
+            return Platform.APNS
 
 
 def _new_secret(app_id: str, kind: SecretKind, now: Micros) -> tuple[str, Secret]:

@@ -20,7 +20,8 @@ from bellhop_server.domain.delivery import HANDOVER, LEASE, Answer, Chunk, Readi
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.errors import BellhopError, Unavailable
 from bellhop_server.domain.message import Message, Outcome
-from bellhop_server.domain.retry import LAST_TRY, last_call, may_resend, now_or_never
+from bellhop_server.domain.retry import LAST_TRY
+from bellhop_server.domain.terms import terms
 from bellhop_server.ports import Clock, Provider, Store
 
 JITTER = 0.2
@@ -59,7 +60,10 @@ class Handover:
         written, and comes again. Raises what the store raises where it is asked about the batch.
         """
         message, excluded = await self._message(batch.message_ref)
-        at_stake = sum(not may_resend(message, item.doubts + batch.interruptions + 1) for item in batch.items)
+        by_network = {platform: terms(message, platform) for platform in {item.platform for item in batch.items}}
+        at_stake = sum(
+            not by_network[item.platform].may_resend(item.doubts + batch.interruptions + 1) for item in batch.items
+        )
         lane, whole = (batch.app_id, batch.priority), at_stake == len(batch.items)
         async with self._doubt.about(lane, at_stake, whole=whole) as resolved:
 
@@ -75,12 +79,12 @@ class Handover:
         """One attempt at each, unless it is too late. False: the batch is ours no longer."""
         while items:
             now = self._clock.now()
-            if now >= last_call(sheet.message):
-                for item in items:
+            for item in items:
+                if now >= sheet.terms(item.platform).last_call:
                     sheet.withhold(item, Outcome.EXPIRED, item.obstacle or "Expired", item.obstacle_status, now)
-                break
+            items = [item for item in items if now < sheet.terms(item.platform).last_call]
             try:
-                return await self._attempt(sheet, items)
+                return not items or await self._attempt(sheet, items)
             except Unavailable:
                 # Nothing has been handed over, though the start may be committed: once more, while the lease is ours.
                 await self._clock.sleep(STORE_AWAY)
@@ -109,7 +113,7 @@ class Handover:
                 continue
             item.attempts += sheet.batch.interruptions
             item.doubts += sheet.batch.interruptions
-            if may_resend(sheet.message, item.doubts):
+            if sheet.terms(item.platform).may_resend(item.doubts):
                 left.append(item)
             else:
                 sheet.withhold(item, Outcome.UNKNOWN, "Interrupted", 0, now)
@@ -118,10 +122,8 @@ class Handover:
     async def _attempt(self, sheet: Sheet, items: Sequence[Item]) -> bool:
         """Marks, then reads, and meanwhile starts the batch; then hands over. False: the batch is ours no longer."""
         batch = sheet.batch
-        # Both clocks are read before the start is committed, so neither limit is later than the lease allows.
-        begin, now = self._clock.monotonic(), self._clock.now()
-        # After its last call nothing is handed over, whatever of it still waits for its turn then.
-        deadline = begin + min(HANDOVER, (last_call(sheet.message) - now) / SECOND)
+        # Both clocks are read before the start is committed, so that neither limit is later than the lease allows.
+        deadline, now = self._clock.monotonic() + HANDOVER, self._clock.now()
         with self._fence.mark(batch.app_id, batch.message_ref, items) as mark:
             begun, reading = await asyncio.gather(
                 self._store.start(batch.batch_id, batch.lease, now, now + int(LEASE * SECOND)),
@@ -177,8 +179,9 @@ class Handover:
 
     async def _send(self, sheet: Sheet, lot: Lot, mark: Mark, deadline: float) -> None:
         message, credential = sheet.message, lot.way.credential
-        if lot.until is not None:
-            deadline = min(deadline, self._clock.monotonic() + (lot.until - self._clock.now()) / SECOND)
+        # After its last call nothing is handed over, whatever of it still waits for its turn then.
+        end = lot.terms.last_call if lot.until is None else min(lot.until, lot.terms.last_call)
+        deadline = min(deadline, self._clock.monotonic() + (end - self._clock.now()) / SECOND)
         chunk = Chunk(
             app_id=message.app_id,
             credential_id=credential.credential_id,
@@ -186,11 +189,12 @@ class Handover:
             credential=credential.secret,
             notification=message.notification,
             priority=message.options.priority,
-            now_or_never=now_or_never(message),
+            now_or_never=lot.terms.now_or_never,
             deliveries=lot.deliveries,
             deadline=deadline,
             apns_topic=lot.way.apns_topic,
             apns_environment=lot.way.apns_environment,
+            vapid_public_key=lot.way.vapid_public_key,
         )
         entries = lot.entries
         report = partial(self._report, sheet, entries, mark)
@@ -226,7 +230,7 @@ class Handover:
             sheet.ledger.add(result)
         now, priority = self._clock.now(), sheet.batch.priority
         again = [
-            NewBatch(items, _due(sheet.message, now, delay), priority, retry=True)
+            NewBatch(items, _due(_last_call(sheet, items), now, delay), priority, retry=True)
             for delay, items in sheet.again.items()
         ]
         finished = await sheet.ledger.finish(again)
@@ -238,8 +242,12 @@ class Handover:
         return finished
 
 
-def _due(message: Message, now: Micros, delay: float) -> Micros:
+def _last_call(sheet: Sheet, items: Sequence[Item]) -> Micros:
+    return min(sheet.terms(platform).last_call for platform in {item.platform for item in items})
+
+
+def _due(last_call: Micros, now: Micros, delay: float) -> Micros:
     """After the delay and a bit, as long as that leaves time for the attempt."""
     least = int(delay * SECOND)
     bit = int(delay * JITTER * random.random() * SECOND)  # noqa: S311 - no secret hangs on it
-    return now + max(least, min(least + bit, last_call(message) - int(LAST_TRY * SECOND) - now))
+    return now + max(least, min(least + bit, last_call - int(LAST_TRY * SECOND) - now))

@@ -8,7 +8,8 @@ from bellhop_server.domain.batch import ClaimedBatch, Item
 from bellhop_server.domain.delivery import Answer
 from bellhop_server.domain.device import Found
 from bellhop_server.domain.message import Message, Outcome, Result
-from bellhop_server.domain.retry import decide, expiry
+from bellhop_server.domain.retry import decide
+from bellhop_server.domain.terms import Terms, terms
 
 
 class Sheet:
@@ -18,7 +19,7 @@ class Sheet:
         self.batch = batch
         self.message = message
         self.excluded = excluded
-        self.expire_time = expiry(message)
+        self._terms: dict[int, Terms] = {}
         self.ledger = ledger
         self.again: dict[float, list[Item]] = defaultdict(list)
         """By the seconds after which they are tried again."""
@@ -26,9 +27,17 @@ class Sheet:
         self.refusals: list[Result] = []
         """Results of dead targets, told only once the device has been retired."""
         self.taken: list[tuple[str, bytes]] = []
-        """Devices, with their target's digest, of which a provider has taken a push for the first time."""
+        """Devices, with their target's digest, of which a provider has taken a push for the first time, or again after
+        it had refused one."""
         self.proven: dict[int, int] = defaultdict(int)
         """By network: how many that had taken one before did so again."""
+
+    def terms(self, platform: int) -> Terms:
+        """On what terms the message goes by that network."""
+        known = self._terms.get(platform)
+        if known is None:
+            known = self._terms[platform] = terms(self.message, platform)
+        return known
 
     def withhold(self, item: Item, outcome: Outcome, reason: str, status: int, now: Micros) -> None:
         """A result without a hand-over."""
@@ -41,7 +50,7 @@ class Sheet:
 
     def answered(self, item: Item, device: Found, answer: Answer, now: Micros) -> None:
         """A hand-over has ended."""
-        outcome = decide(item, answer, self.message, now)
+        outcome = decide(item, answer, self.terms(item.platform), now)
         if isinstance(outcome, float):
             self.again[outcome].append(item)
             return
@@ -58,7 +67,7 @@ class Sheet:
             answer.invalid_since,
         )
         if outcome is Outcome.ACCEPTED:
-            if device.target_accepted:
+            if device.target_accepted and device.refused_since is None:
                 self.proven[device.platform] += 1
             else:
                 self.taken.append((device.device_id, bytes.fromhex(device.target_digest)))

@@ -11,7 +11,8 @@ from bellhop_server.domain.batch import Item
 from bellhop_server.domain.delivery import HANDOVER, Answer, Delivery, Reading, Verdict
 from bellhop_server.domain.device import DeviceState, Found
 from bellhop_server.domain.message import AudienceKind, Message, Outcome
-from bellhop_server.domain.routing import Route, route
+from bellhop_server.domain.routing import Place, Route, route
+from bellhop_server.domain.terms import Terms
 
 Entry = tuple[Item, Found, int]
 """An item, its device as it was read, and its position in the mark."""
@@ -25,6 +26,7 @@ class Lot:
 
     way: Route
     until: Micros | None
+    terms: Terms
     deliveries: list[Delivery]
     entries: list[Entry | None]
 
@@ -39,10 +41,10 @@ class Sorted:
 
 def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> Sorted:
     """Sorts the items by the way they go. What is not to be handed over gets its result here."""
-    lots: dict[tuple[int, str, int | None, Micros | None], Lot | Answer] = {}
+    lots: dict[tuple[int, str, int | None, str, Micros | None], Lot | Answer] = {}
     moved: list[tuple[int, Item]] = []
     identity = _identity(sheet.message)
-    find, end = reading.devices.get, sheet.expire_time
+    find = reading.devices.get
     to_users = sheet.message.audience.kind is AudienceKind.USERS
     for position, item in enumerate(items):
         device = find(item.device_id)
@@ -51,7 +53,7 @@ def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> 
             sheet.withhold(item, Outcome.SUPERSEDED, obstacle or "", 0, now)
             continue
         if device.target_digest[:DIGITS] != item.target_digest:
-            item.target_digest = device.target_digest[:DIGITS]
+            item.target_digest, item.platform = device.target_digest[:DIGITS], device.platform
             moved.append((position, item))
             continue
         ends = device.binding_expire_time
@@ -62,17 +64,24 @@ def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> 
                 ends = None
             elif ends < now + HANDOVER * SECOND:
                 until = ends
-        key = (device.platform, device.apns_topic, device.apns_environment, until)
+        key = (device.platform, device.apns_topic, device.apns_environment, device.vapid_public_key, until)
         lot = lots.get(key)
         if lot is None:
-            way = route(reading.credentials, *key[:3])
-            lot = lots[key] = way if isinstance(way, Answer) else Lot(way, until, [], [])
+            way = route(reading.credentials, Place._make(key[:4]))
+            lot = Lot(way, until, sheet.terms(device.platform), [], []) if isinstance(way, Route) else way
+            lots[key] = lot
         if isinstance(lot, Answer):
             outcome = Outcome.NOT_CONFIGURED if lot.verdict is Verdict.NOT_CONFIGURED else Outcome.CONFIG_ERROR
             sheet.withhold(item, outcome, lot.reason, 0, now)
             continue
+        end = lot.terms.expire_time
         lot.deliveries.append(
-            Delivery(device.address, _provider_message_id(identity, item), end if ends is None else min(end, ends))
+            Delivery(
+                device.address,
+                device.supplement,
+                _provider_message_id(identity, item),
+                end if ends is None else min(end, ends),
+            )
         )
         lot.entries.append((item, device, position))
     return Sorted([lot for lot in lots.values() if isinstance(lot, Lot)], moved)

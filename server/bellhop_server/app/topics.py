@@ -1,5 +1,6 @@
 """The topics that an application's credentials serve."""
 
+from bellhop_server.domain.application import ApnsCredential
 from bellhop_server.domain.device import Platform, Target
 from bellhop_server.domain.errors import InvalidRequest, Violation
 from bellhop_server.ports import ApplicationStore, Clock
@@ -29,7 +30,12 @@ class Topics:
         if now < until and target.apns_topic in served:
             return
         credentials = await self._store.list_credentials(app_id)
-        served = {topic for each in credentials if each.platform is target.platform for topic in each.secret.topics}
+        served = {
+            topic
+            for secret in (each.secret for each in credentials)
+            if isinstance(secret, ApnsCredential)
+            for topic in secret.topics
+        }
         if served and target.apns_topic not in served:
             raise InvalidRequest([Violation("apns.topic", "is none that the application's APNs credentials serve")])
         self._served[app_id, target.platform] = (now + _REMEMBERED_SECONDS, served)

@@ -92,6 +92,68 @@ class ApnsCredential:
 
 
 @dataclass(frozen=True, slots=True)
+class FcmCredential:
+    """A service account of a Firebase project. `sender_id` is the project's number, for apps that ask for it; may be
+    empty.
+    """
+
+    project_id: str
+    client_email: str
+    private_key_id: str
+    private_key: str = field(repr=False)
+    sender_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VapidKey:
+    """A key pair on P-256 (RFC 8292). `public_key` is base64url of the uncompressed point, `private_key` PEM."""
+
+    public_key: str
+    private_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class WebPushCredential:
+    """VAPID keys, the current one first. A browser's subscription goes on with the key that it was made with, so a
+    former key stays. `subject` is the mailto: or https: address of whom to write to.
+    """
+
+    keys: tuple[VapidKey, ...]
+    subject: str
+
+    def key(self, public_key: str) -> VapidKey | None:
+        """The one with that public key; the current one for an empty one."""
+        if not public_key:
+            return self.keys[0]
+        return next((key for key in self.keys if key.public_key == public_key), None)
+
+
+ProviderSecret = ApnsCredential | FcmCredential | WebPushCredential
+
+
+@dataclass(frozen=True, slots=True)
+class FcmOffer:
+    """What an operator has of an FCM credential: the service account's JSON file as it is."""
+
+    service_account_json: str = field(repr=False)
+    sender_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WebPushOffer:
+    """What an operator has of a Web Push credential. `vapid_private_key` is PEM; empty: make one, or keep the one that
+    is there. Another key than the current one is taken only with `allow_key_change`.
+    """
+
+    vapid_private_key: str = field(repr=False)
+    subject: str
+    allow_key_change: bool = False
+
+
+CredentialOffer = ApnsCredential | FcmOffer | WebPushOffer
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeResult:
     """What a provider said to a credential. Not `reached`: it could not be asked, no fault of the credential."""
 
@@ -110,7 +172,7 @@ class Credential:
     platform: Platform
     version: int
     update_time: Micros
-    secret: ApnsCredential
+    secret: ProviderSecret
     probe: ProbeResult | None = None
 
 

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.application import ApnsCredential, Credential
+from bellhop_server.domain.application import Credential, ProviderSecret
 from bellhop_server.domain.device import ApnsEnvironment, Found
 from bellhop_server.domain.notification import Notification, Priority
 
@@ -24,6 +24,7 @@ class Verdict(Enum):
     TOKEN_INVALID = "token invalid"  # noqa: S105 - a verdict, not a password
     TOKEN_GONE_SINCE = "token gone since"  # noqa: S105 - a verdict, not a password
     TOKEN_MISMATCH = "token mismatch"  # noqa: S105 - a verdict, not a password
+    TOKEN_DOUBTED = "token doubted"  # noqa: S105 - a verdict, not a password
     PAYLOAD_INVALID = "payload invalid"
     PAYLOAD_TOO_LARGE = "payload too large"
     THROTTLED_TARGET = "throttled target"
@@ -40,6 +41,9 @@ class Verdict(Enum):
 
 class Answer(NamedTuple):
     """What became of one hand-over.
+
+    TOKEN_DOUBTED: the key that the target was made with is refused, though it is taken elsewhere; the result is
+    TOKEN_MISMATCH, but the target is believed for a while.
 
     `status` is the provider's HTTP status, 0 without an answer; `reason` its own word or ours; `retry_after` seconds
     that the provider asked for; `invalid_since` when it says the token died, 0 when it does not.
@@ -64,18 +68,20 @@ class Reading(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """One hand-over: the address of the target, the id by which the provider may know it again on a resend (a UUID),
-    and when it shall stop trying.
+    """One hand-over: address and supplement of the target, the id by which the provider may know it again on a resend
+    (a UUID), and when it shall stop trying.
     """
 
     address: str
+    supplement: str
     provider_message_id: str
     expire_time: Micros
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Deliveries of one message to one provider under one credential; with APNs, to one topic in one environment.
+    """Deliveries of one message to one provider under one credential; with APNs, to one topic in one environment, with
+    Web Push to subscriptions made with one VAPID key.
 
     `deadline` (monotonic seconds): a request that has not been handed over by then must never be written and is
     answered NOT_SENT. `now_or_never`: ttl 0, the provider shall not keep it, whatever `expire_time` says.
@@ -84,7 +90,7 @@ class Chunk:
     app_id: str
     credential_id: str
     credential_version: int
-    credential: ApnsCredential
+    credential: ProviderSecret
     notification: Notification
     priority: Priority
     now_or_never: bool
@@ -92,3 +98,17 @@ class Chunk:
     deadline: float
     apns_topic: str = ""
     apns_environment: ApnsEnvironment | None = None
+    vapid_public_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRequest:
+    """A request to a provider as it would travel, secrets cut. `body` is text, before encryption for Web Push;
+    `body_size` and `body_limit` in bytes, of the body as it would travel and as the provider allows.
+    """
+
+    url: str
+    headers: dict[str, str]
+    body: str
+    body_size: int
+    body_limit: int

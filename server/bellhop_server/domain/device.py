@@ -35,14 +35,19 @@ class DeviceState(IntEnum):
 class Target:
     """Where a provider finds a device.
 
-    `address` is the provider's own word for it, in normal form: for APNs the token in lower-case hexadecimal.
-    `apns_topic` empty and `apns_environment` None mean "what the credential says", resolved at hand-over.
+    `address` is the provider's own word for it, in normal form: for APNs the token in lower-case hexadecimal, for FCM
+    the registration token or installation id, for Web Push the endpoint. `supplement` is what else must be known
+    to reach it: `fid` for an installation id; for Web Push `p256dh` and `auth`, base64url without padding, joined by a dot.
+    `apns_topic` empty and `apns_environment` None mean "what the credential says", resolved at hand-over;
+    `vapid_public_key` is the key that a Web Push subscription was made with, empty: the current one.
     """
 
     platform: Platform
     address: str = field(repr=False)
     apns_topic: str = ""
     apns_environment: ApnsEnvironment | None = None
+    supplement: str = field(default="", repr=False)
+    vapid_public_key: str = ""
 
     @property
     def digest(self) -> bytes:
@@ -69,6 +74,10 @@ class DeviceFacts:
 class Device:
     """One installation. `user_id` None: anonymous. `binding_epoch` changes exactly when the user or the session does,
     never back. `binding_expire_time`: when the binding ends by itself; None: it does not.
+
+    `refusals`: how often in a row a push service refused the key that the target was made with, since `refused_since`;
+    a push that it takes ends the row. `nonce_digest`: SHA-256 of what was pushed to the target of an UNVERIFIED device
+    at `nonce_time`, so that its app can show that it receives there.
     """
 
     app_id: str
@@ -85,6 +94,10 @@ class Device:
     target_accepted: bool = False
     session_id: str = ""
     binding_expire_time: Micros | None = None
+    refusals: int = 0
+    refused_since: Micros | None = None
+    nonce_digest: bytes | None = field(default=None, repr=False)
+    nonce_time: Micros | None = None
 
     def as_of(self, now: Micros) -> "Device":
         """The device as it is at that time: anonymous once its binding has ended by itself, whatever is stored."""
@@ -109,10 +122,13 @@ class Found(NamedTuple):
     platform: int
     address: str
     target_digest: str
+    supplement: str
     apns_topic: str
     apns_environment: int | None
+    vapid_public_key: str
     target_time: Micros
     target_accepted: bool
+    refused_since: Micros | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ BellhopError
 │   └── RequestIdReused
 ├── Unready
 │   ├── TargetRequired
-│   └── CredentialRefused
+│   ├── CredentialRefused
+│   └── KeyChangeRefused
 ├── ConcurrentChange
 ├── StaleBinding
 ├── Exhausted
@@ -252,6 +253,18 @@ class CredentialRefused(Unready):
         super().__init__(
             f"The provider refused the credential: {provider_reason}.",
             {"platform": platform, "provider_reason": provider_reason},
+        )
+
+
+class KeyChangeRefused(Unready):
+    """Another VAPID key would split the subscribed browsers."""
+
+    reason = "KEY_CHANGE_REFUSED"
+
+    def __init__(self, vapid_public_key: str) -> None:
+        super().__init__(
+            "Browsers are subscribed under the present VAPID key: set allow_key_change to serve new ones by another.",
+            {"vapid_public_key": vapid_public_key},
         )
 
 

@@ -2,15 +2,23 @@
 
 A 400 that calls a token bad is believed only while such answers are rare among targets that the provider had accepted
 before; a 410 with its time is proof by itself and needs no guard.
+
+A push service that refuses the key of one subscription while it takes those of others is believed when it has done so
+often enough, for long enough.
 """
 
 from collections import deque
 from typing import Generic, TypeVar
 
+from bellhop_server.domain import DAY, Micros
+
 WINDOW = 200
 MINIMUM = 50
 LIMIT = 0.2
 MAX_HELD = 1000
+
+MOST_REFUSALS = 3
+LEAST_DOUBT: Micros = DAY
 
 T = TypeVar("T")
 

@@ -53,6 +53,40 @@ class ApnsOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class FcmOverride:
+    """What only FCM knows; wins over the neutral fields. `android` is merged into the v1 message's block of that name
+    last. `ttl` in microseconds.
+    """
+
+    title: str | None = None
+    body: str | None = None
+    data_only: bool = False
+    data: dict[str, str] = field(default_factory=dict)
+    channel_id: str = ""
+    icon: str = ""
+    color: str = ""
+    android: dict[str, Any] = field(default_factory=dict)
+    ttl: Micros | None = None
+    collapse_key: str | None = None
+    priority: Priority | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WebPushOverride:
+    """What only Web Push knows; wins over the neutral fields. `options` are merged into those of `showNotification`
+    last; `raw_payload`, where not empty, is the whole body. `ttl` in microseconds.
+    """
+
+    title: str | None = None
+    body: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    raw_payload: str = ""
+    ttl: Micros | None = None
+    collapse_key: str | None = None
+    priority: Priority | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Notification:
     """What to show. Texts are taken literally. `badge` None leaves the number as it is, 0 clears it."""
 
@@ -69,3 +103,5 @@ class Notification:
     data: dict[str, str] = field(default_factory=dict)
     thread_id: str = ""
     apns: ApnsOverride | None = None
+    fcm: FcmOverride | None = None
+    web_push: WebPushOverride | None = None

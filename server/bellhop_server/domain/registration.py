@@ -28,6 +28,8 @@ class Register:
     Replaces everything but an absent target. `fresh_secret` is the digest of the secret that will be handed out if the
     rules say so. `received`: when the call came in, before anything was done about it. `binding_ttl` None: as the
     application's policy says. `binding_generation`: the client's count of its logins and logouts; None: it keeps none.
+    `target_nonce`: digest of what the caller says was pushed to its target; None: nothing. `fresh_nonce`: the digest of
+    what will be pushed there if the rules say so.
     """
 
     app_id: str
@@ -42,11 +44,13 @@ class Register:
     session_id: str = ""
     binding_ttl: Micros | None = None
     binding_generation: int | None = None
+    target_nonce: bytes | None = field(default=None, repr=False)
+    fresh_nonce: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Change what is present. None: stays; an empty text forgets."""
+    """Change what is present. None: stays; an empty text forgets. The nonces are as in `Register`."""
 
     app_id: str
     device_id: str
@@ -58,6 +62,8 @@ class Update:
     remove_attributes: tuple[str, ...]
     proof: Proof
     now: Micros
+    target_nonce: bytes | None = field(default=None, repr=False)
+    fresh_nonce: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +109,7 @@ class RegistryAnswer:
     """What became of a command.
 
     `device` as it is now (Register, Update); `created`: it was new; `secret_issued`: hand out the fresh secret;
+    `nonce_issued`: push the fresh nonce to the device's target;
     `removed`: how many devices were taken out (Unregister, UnregisterUser); `more`: there may be others to take out
     (UnregisterUser). `departed`: as they were before, the devices that the command took out or unbound, or whose user,
     session or target it changed.
@@ -111,6 +118,7 @@ class RegistryAnswer:
     device: Device | None = None
     created: bool = False
     secret_issued: bool = False
+    nonce_issued: bool = False
     removed: int = 0
     more: bool = False
     departed: tuple[Device, ...] = ()

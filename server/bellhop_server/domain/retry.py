@@ -7,26 +7,25 @@ that surely was not taken may go again at once.
 import math
 from dataclasses import dataclass
 
-from bellhop_server.domain import MINUTE, SECOND, Micros
+from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.batch import Item
 from bellhop_server.domain.delivery import Answer, Verdict
-from bellhop_server.domain.message import Message, Outcome, ResendPolicy
-
-# A message with ttl 0 is now or never; "now" leaves room for planning a large audience and for requests that were
-# surely not taken, and no more.
-NOW: Micros = MINUTE
+from bellhop_server.domain.device import Platform
+from bellhop_server.domain.message import Outcome
+from bellhop_server.domain.terms import Terms
 
 # Seconds before the end of its time at which a message is tried once more.
 LAST_TRY = 1.0
 
 MAX_NOT_SENT = 10
-MAX_RESENDS_IN_DOUBT = 2
 MAX_ATTEMPTS = 100
+MAX_FCM_ATTEMPTS = 11
 
 _FINAL = {
     Verdict.TOKEN_INVALID: Outcome.TOKEN_INVALID,
     Verdict.TOKEN_GONE_SINCE: Outcome.TOKEN_INVALID,
     Verdict.TOKEN_MISMATCH: Outcome.TOKEN_MISMATCH,
+    Verdict.TOKEN_DOUBTED: Outcome.TOKEN_MISMATCH,
     Verdict.PAYLOAD_INVALID: Outcome.PAYLOAD_INVALID,
     Verdict.PAYLOAD_TOO_LARGE: Outcome.PAYLOAD_TOO_LARGE,
     Verdict.CREDENTIALS_INVALID: Outcome.CREDENTIALS_INVALID,
@@ -52,48 +51,13 @@ class Schedule:
 
 NOT_SENT = Schedule(0.1, 2, 5)
 PROVIDER_UNAVAILABLE = Schedule(10, 4, 900)
+# Google: not before 10 seconds, doubling; and no longer than an hour, which this takes eleven attempts for.
+FCM_UNAVAILABLE = Schedule(10, 2, 600)
 THROTTLED_TARGET = Schedule(60, 2, 1800)
 THROTTLED_SENDER = Schedule(60, 2, 3600)
 
 
-def time_to_live(message: Message) -> Micros:
-    """How long the message may be on its way; what is said for the network alone wins."""
-    apns = message.notification.apns
-    return message.options.ttl if apns is None or apns.ttl is None else apns.ttl
-
-
-def expiry(message: Message) -> Micros:
-    """When a provider shall stop trying."""
-    return message.fire_time + time_to_live(message)
-
-
-def now_or_never(message: Message) -> bool:
-    """Whether the sender gave ttl 0: one attempt, and again only what was surely not taken."""
-    return time_to_live(message) == 0
-
-
-def last_call(message: Message) -> Micros:
-    """Until when the message may be handed over at all."""
-    return message.fire_time + NOW if now_or_never(message) else expiry(message)
-
-
-def may_resend(message: Message, doubts: int) -> bool:
-    """Whether a push that may have left may go again, after that many doubtful hand-overs."""
-    if now_or_never(message) or doubts > MAX_RESENDS_IN_DOUBT:
-        return False
-    if message.options.resend is ResendPolicy.IF_REPLACEABLE:
-        return replaceable(message)
-    return message.options.resend is ResendPolicy.ALWAYS
-
-
-def replaceable(message: Message) -> bool:
-    """Whether a second push replaces the first on the screen."""
-    apns = message.notification.apns
-    key = apns.collapse_key if apns is not None and apns.collapse_key is not None else None
-    return bool(message.notification.collapse_key if key is None else key)
-
-
-def decide(item: Item, answer: Answer, message: Message, now: Micros) -> Outcome | float:
+def decide(item: Item, answer: Answer, terms: Terms, now: Micros) -> Outcome | float:
     """The final outcome, or the seconds after which the item is tried again. Counts the answer into `item`."""
     verdict = answer.verdict
     if verdict is Verdict.ACCEPTED:
@@ -109,15 +73,15 @@ def decide(item: Item, answer: Answer, message: Message, now: Micros) -> Outcome
     item.obstacle, item.obstacle_status = answer.reason, answer.status
     if verdict is Verdict.UNKNOWN:
         item.doubts += 1
-        if not may_resend(message, item.doubts):
+        if not terms.may_resend(item.doubts):
             return Outcome.UNKNOWN
-    elif verdict is not Verdict.NOT_SENT and now_or_never(message):
+    elif verdict is not Verdict.NOT_SENT and terms.now_or_never:
         return _unless_in_doubt(item, Outcome.EXPIRED)
-    if item.attempts >= MAX_ATTEMPTS:
+    if item.attempts >= (MAX_FCM_ATTEMPTS if item.platform == Platform.FCM else MAX_ATTEMPTS):
         return _unless_in_doubt(item, Outcome.GAVE_UP)
     # In whole seconds what is asked for is the same for the answers of one moment, and they share a batch.
     asked = float(math.ceil(answer.retry_after or 0))
-    left = (last_call(message) - now) / SECOND
+    left = (terms.last_call - now) / SECOND
     delay = max(_delay(verdict, item), asked)
     if delay < left:
         return delay
@@ -139,10 +103,14 @@ def _delay(verdict: Verdict, item: Item) -> float:
             return NOT_SENT.delay(item.unsent)
         case Verdict.NOT_SENT:
             # Nobody could be reached for a while: the provider is away, and it is asked as rarely as then.
-            return PROVIDER_UNAVAILABLE.delay(item.unsent - MAX_NOT_SENT)
+            return _unavailable(item).delay(item.unsent - MAX_NOT_SENT)
         case Verdict.THROTTLED_TARGET:
             return THROTTLED_TARGET.delay(item.attempts)
         case Verdict.THROTTLED_SENDER:
             return THROTTLED_SENDER.delay(item.attempts)
         case _:
-            return PROVIDER_UNAVAILABLE.delay(item.attempts)
+            return _unavailable(item).delay(item.attempts)
+
+
+def _unavailable(item: Item) -> Schedule:
+    return FCM_UNAVAILABLE if item.platform == Platform.FCM else PROVIDER_UNAVAILABLE

@@ -74,6 +74,11 @@ def farewell(debug: bytes) -> str:
     return quote(reason) if isinstance(reason, str) else ""
 
 
+def shortened(token: str) -> str:
+    """Enough of a token or an endpoint to tell it from others, and not enough to use it."""
+    return f"{token[:8]}…" if len(token) > 16 else "…"
+
+
 def quote(text: str) -> str:
     """What somebody else says, fit for a log: in one line, not long, without tokens."""
     cut = "".join(letter if letter.isprintable() else " " for letter in text[: 2 * LONGEST])

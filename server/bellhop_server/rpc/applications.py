@@ -1,13 +1,12 @@
 """The service of the admin token."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from bellhop.v1 import applications_pb2 as apps
 from bellhop.v1 import applications_pb2_grpc
 from bellhop_server.app.administering import Administering
-from bellhop_server.domain.application import ApnsCredential, Application, SecretKind
-from bellhop_server.domain.errors import InvalidRequest, Violation
+from bellhop_server.domain.application import Application, SecretKind
 from bellhop_server.rpc import mapping
 from bellhop_server.rpc.pages import BY_ID, Paging, Position
 from bellhop_server.rpc.validation import validate
@@ -15,16 +14,12 @@ from bellhop_server.rpc.validation import validate
 DEFAULT_PAGE = 50
 MAX_PAGE = 500
 
-CheckKey = Callable[[ApnsCredential], str]
-"""Says what is wrong with the text of a key, in a word for its owner; empty: nothing."""
-
 
 class ApplicationsServicer(applications_pb2_grpc.ApplicationsServicer):
     """Maps the Applications service to `Administering`."""
 
-    def __init__(self, administering: Administering, check_key: CheckKey) -> None:
+    def __init__(self, administering: Administering) -> None:
         self._administering = administering
-        self._check_key = check_key
 
     async def CreateApplication(
         self, request: apps.CreateApplicationRequest, context: Any
@@ -98,9 +93,6 @@ class ApplicationsServicer(applications_pb2_grpc.ApplicationsServicer):
     async def SetCredential(self, request: apps.SetCredentialRequest, context: Any) -> apps.SetCredentialResponse:
         validate(request)
         offered = mapping.apns_credential_of(request.apns)
-        wrong = self._check_key(offered)
-        if wrong:
-            raise InvalidRequest([Violation("apns.key.p8", wrong)])
         credential = await self._administering.set_credential(
             request.app_id, request.credential_id, offered, validate_only=request.validate_only
         )

@@ -38,6 +38,7 @@ _CODES: dict[type[errors.BellhopError], grpc.StatusCode] = {
     errors.RequestIdReused: grpc.StatusCode.ALREADY_EXISTS,
     errors.TargetRequired: grpc.StatusCode.FAILED_PRECONDITION,
     errors.CredentialRefused: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.KeyChangeRefused: grpc.StatusCode.FAILED_PRECONDITION,
     errors.ConcurrentChange: grpc.StatusCode.ABORTED,
     errors.StaleBinding: grpc.StatusCode.ABORTED,
     errors.AuthAttemptsExceeded: grpc.StatusCode.RESOURCE_EXHAUSTED,

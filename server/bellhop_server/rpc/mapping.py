@@ -162,6 +162,7 @@ def apns_credential_of(credential: apps.ApnsCredential) -> ApnsCredential:
 def credential(value: Credential) -> apps.Credential:
     """A provider credential as it is shown: without its key."""
     probe = value.probe
+    assert isinstance(value.secret, ApnsCredential)
     return apps.Credential(
         credential_id=value.credential_id,
         platform=device_pb2.Platform.ValueType(value.platform),

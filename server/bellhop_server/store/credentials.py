@@ -1,14 +1,15 @@
 """Provider credentials in SQL, sealed."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, select
 
-from bellhop_server.domain.application import ApnsCredential, Credential, ProbeResult
-from bellhop_server.domain.device import ApnsEnvironment, Platform
+from bellhop_server.domain.application import Credential, ProbeResult
+from bellhop_server.domain.device import Platform
+from bellhop_server.domain.errors import ConcurrentChange
+from bellhop_server.store import credential_content
 from bellhop_server.store.application_lock import lock_application
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.counter import next_number
@@ -44,11 +45,14 @@ class SqlCredentials:
         self._key = key
         self._known: dict[tuple[str, str, int, bytes], Credential] = {}
 
-    async def put_credential(self, credential: Credential) -> Credential:
+    async def put_credential(self, credential: Credential, replaces: int | None) -> Credential:
         """See `ports.ApplicationStore`. No version is given twice, also not after a deletion."""
+        this = (credentials.c.app_id == credential.app_id) & (credentials.c.credential_id == credential.credential_id)
 
         def put(connection: Connection) -> Credential:
             lock_application(connection, credential.app_id)
+            if connection.execute(select(credentials.c.version).where(this)).scalar() != replaces:
+                raise ConcurrentChange
             stored = replace(credential, version=next_number(connection, "credential_version"))
             insert_many(connection, credentials, _COLUMNS, [self._row(stored)], _REPLACE)
             return stored
@@ -84,13 +88,6 @@ class SqlCredentials:
         return await self._database.write(remove)
 
     def _row(self, credential: Credential) -> tuple[Any, ...]:
-        content = {
-            "key_id": credential.secret.key_id,
-            "team_id": credential.secret.team_id,
-            "p8": credential.secret.p8,
-            "topics": credential.secret.topics,
-            "environments": credential.secret.environments,
-        }
         probe = credential.probe
         return (
             credential.app_id,
@@ -98,7 +95,7 @@ class SqlCredentials:
             credential.platform,
             credential.version,
             self._key.seal(
-                json.dumps(content).encode(),
+                credential_content.encode(credential.secret),
                 *_place(credential.app_id, credential.platform, credential.credential_id, credential.version),
             ),
             credential.update_time,
@@ -109,22 +106,14 @@ class SqlCredentials:
         )
 
     def _credential(self, row: Row[Any]) -> Credential:
-        content = json.loads(
-            self._key.open(row.sealed, *_place(row.app_id, row.platform, row.credential_id, row.version))
-        )
+        content = self._key.open(row.sealed, *_place(row.app_id, row.platform, row.credential_id, row.version))
         return Credential(
             app_id=row.app_id,
             credential_id=row.credential_id,
             platform=Platform(row.platform),
             version=row.version,
             update_time=row.update_time,
-            secret=ApnsCredential(
-                key_id=content["key_id"],
-                team_id=content["team_id"],
-                p8=content["p8"],
-                topics=tuple(content["topics"]),
-                environments=tuple(ApnsEnvironment(number) for number in content["environments"]),
-            ),
+            secret=credential_content.decode(row.platform, content),
             probe=None
             if row.probe_time is None
             else ProbeResult(

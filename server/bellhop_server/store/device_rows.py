@@ -29,6 +29,12 @@ COLUMNS = (
     "target_accepted",
     "session_id",
     "binding_expire_time",
+    "supplement",
+    "vapid_public_key",
+    "refusals",
+    "refused_since",
+    "nonce_digest",
+    "nonce_time",
 )
 
 # Looking a member up is several times faster than calling its enum, and a fence read maps hundreds of rows.
@@ -64,6 +70,12 @@ def to_row(device: Device) -> tuple[Any, ...]:
         device.target_accepted,
         device.session_id,
         device.binding_expire_time,
+        target.supplement,
+        target.vapid_public_key,
+        device.refusals,
+        device.refused_since,
+        device.nonce_digest,
+        device.nonce_time,
     )
 
 
@@ -95,6 +107,12 @@ def to_devices(rows: Iterable[Sequence[Any]]) -> list[Device]:
         target_accepted,
         session_id,
         binding_expire_time,
+        supplement,
+        vapid_public_key,
+        refusals,
+        refused_since,
+        nonce_digest,
+        nonce_time,
     ) in rows:
         facts = known.get((locale, time_zone, app_version, attributes))
         if facts is None:
@@ -106,7 +124,14 @@ def to_devices(rows: Iterable[Sequence[Any]]) -> list[Device]:
                 device_id,
                 user_id,
                 binding_epoch,
-                Target(_PLATFORMS[platform], address, apns_topic, _ENVIRONMENTS[apns_environment]),
+                Target(
+                    _PLATFORMS[platform],
+                    address,
+                    apns_topic,
+                    _ENVIRONMENTS[apns_environment],
+                    supplement,
+                    vapid_public_key,
+                ),
                 facts,
                 _STATES[state],
                 register_time,
@@ -116,6 +141,10 @@ def to_devices(rows: Iterable[Sequence[Any]]) -> list[Device]:
                 bool(target_accepted),
                 session_id,
                 binding_expire_time,
+                refusals,
+                refused_since,
+                nonce_digest,
+                nonce_time,
             )
         )
     return found

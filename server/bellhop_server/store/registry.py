@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Select, func, not_, select
 from bellhop_server.domain import Micros
 from bellhop_server.domain.device import DeadTarget, Device, user_key
 from bellhop_server.domain.errors import DeviceNotFound
+from bellhop_server.domain.guard import LEAST_DOUBT, MOST_REFUSALS
 from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
 from bellhop_server.store import device_rows
@@ -24,8 +25,13 @@ _COLUMNS = [devices.c[name] for name in device_rows.COLUMNS]
 
 _RETIRE_SQLITE = """UPDATE devices SET state = 2
   WHERE app_id = ? AND device_id = ? AND target_digest = ? AND target_time <= ? AND state = 1"""
-_ACCEPT_SQLITE = """UPDATE devices SET target_accepted = true
-  WHERE app_id = ? AND device_id = ? AND target_digest = ? AND NOT target_accepted"""
+_ACCEPT_SQLITE = """UPDATE devices SET target_accepted = true, refusals = 0, refused_since = NULL
+  WHERE app_id = ? AND device_id = ? AND target_digest = ? AND (NOT target_accepted OR refusals > 0)"""
+_REFUSED = """refusals = devices.refusals + 1, refused_since = coalesce(devices.refused_since, {now}),
+  state = CASE WHEN devices.refusals + 1 >= {most} AND coalesce(devices.refused_since, {now}) <= {since}
+    THEN 2 ELSE devices.state END"""
+_REFUSE_SQLITE = f"""UPDATE devices SET {_REFUSED.format(now="?1", most="?2", since="?3")}
+  WHERE app_id = ?4 AND device_id = ?5 AND target_digest = ?6 AND target_time <= ?7 AND state = 1"""  # noqa: S608 - ours
 # Rows are locked in the order of their ids, as registrations do, so that neither waits for the other in a circle.
 _RETIRE_POSTGRESQL = """UPDATE devices SET state = 2 FROM (
     SELECT found.device_id FROM devices AS found
@@ -35,13 +41,16 @@ _RETIRE_POSTGRESQL = """UPDATE devices SET state = 2 FROM (
       WHERE found.app_id = $1 AND found.state = 1
       ORDER BY found.device_id FOR UPDATE OF found) AS locked
   WHERE devices.app_id = $1 AND devices.device_id = locked.device_id"""
-_ACCEPT_POSTGRESQL = """UPDATE devices SET target_accepted = true FROM (
+_ACCEPT_POSTGRESQL = """UPDATE devices SET target_accepted = true, refusals = 0, refused_since = NULL FROM (
     SELECT found.device_id FROM devices AS found
       JOIN unnest($2::text[], $3::bytea[]) AS taken (device_id, target_digest)
         ON found.device_id = taken.device_id AND found.target_digest = taken.target_digest
-      WHERE found.app_id = $1 AND NOT found.target_accepted
+      WHERE found.app_id = $1 AND (NOT found.target_accepted OR found.refusals > 0)
       ORDER BY found.device_id FOR UPDATE OF found) AS locked
   WHERE devices.app_id = $1 AND devices.device_id = locked.device_id"""
+_REFUSE_POSTGRESQL = _RETIRE_POSTGRESQL.replace(
+    "state = 2", _REFUSED.format(now="$5::bigint", most="$6::smallint", since="$7::bigint"), 1
+)
 
 
 class SqlDevices:
@@ -115,6 +124,25 @@ class SqlDevices:
                 connection.exec_driver_sql(_ACCEPT_POSTGRESQL, (app_id, ids, digests))
 
         await self._database.write(mark)
+
+    async def note_refusals(self, app_id: str, doubted: Sequence[DeadTarget], now: Micros) -> None:
+        """See `ports.DeviceStore`."""
+        if not doubted:
+            return
+        how = (now, MOST_REFUSALS, now - LEAST_DOUBT)
+
+        def refuse(connection: Connection) -> None:
+            if connection.dialect.name == "sqlite":
+                connection.exec_driver_sql(
+                    _REFUSE_SQLITE,
+                    [(*how, app_id, each.device_id, each.target_digest, each.target_time) for each in doubted],
+                )
+            else:
+                rows = [(each.device_id, each.target_digest, each.target_time) for each in doubted]
+                ids, digests, times = map(list, zip(*rows, strict=True))
+                connection.exec_driver_sql(_REFUSE_POSTGRESQL, (app_id, ids, digests, times, *how))
+
+        await self._database.write(refuse)
 
     async def close_devices(self) -> None:
         await self._commands.aclose()

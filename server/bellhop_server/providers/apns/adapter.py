@@ -4,18 +4,26 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from bellhop_server.domain import SECOND
-from bellhop_server.domain.application import ApnsCredential, Breaker, Credential, ProbeResult
-from bellhop_server.domain.delivery import Answer, Chunk, Verdict
-from bellhop_server.domain.device import ApnsEnvironment, Platform
+from bellhop_server.domain.application import (
+    ApnsCredential,
+    Breaker,
+    Credential,
+    CredentialOffer,
+    ProbeResult,
+    ProviderSecret,
+)
+from bellhop_server.domain.delivery import Answer, Chunk, ProviderRequest, Verdict
+from bellhop_server.domain.device import ApnsEnvironment, Platform, Target
+from bellhop_server.domain.errors import InvalidRequest, Violation
 from bellhop_server.ports import Clock
-from bellhop_server.providers.apns import probing
+from bellhop_server.providers.apns import explaining, probing
 from bellhop_server.providers.apns.account import Account
 from bellhop_server.providers.apns.breaker import OpenBreaker
 from bellhop_server.providers.apns.flight import Flight, HandedOver, Leg, Report
 from bellhop_server.providers.apns.line import Line
 from bellhop_server.providers.apns.payload import render
 from bellhop_server.providers.apns.settings import ApnsSettings
-from bellhop_server.providers.apns.token import KeyRefused, ProviderTokens, TokenKey, token_key
+from bellhop_server.providers.apns.token import KeyRefused, ProviderTokens, TokenKey, check_key, token_key
 from bellhop_server.providers.engine import EngineFactory
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.pool import Pool
@@ -78,15 +86,32 @@ class ApnsProvider:
         leg = Leg(chunk, rendered, account, environment, rendered.topic(chunk.apns_topic))
         await self._deliver(leg, numbers, report, handed_over)
 
+    def accept(self, offer: CredentialOffer, present: ProviderSecret | None) -> ProviderSecret:
+        """See `ports.Provider`."""
+        assert isinstance(offer, ApnsCredential)
+        wrong = check_key(offer)
+        if wrong:
+            raise InvalidRequest([Violation("apns.key.p8", wrong)])
+        return offer
+
+    async def check_target(self, target: Target) -> list[Violation]:
+        """See `ports.Provider`. Whatever is wrong with a token only Apple knows."""
+        return []
+
+    def explain(self, chunk: Chunk) -> list[ProviderRequest | Answer]:
+        """See `ports.Provider`."""
+        return explaining.explain(chunk, self._settings)
+
     async def probe(self, credential: Credential) -> ProbeResult:
         """See `ports.Provider`."""
         secret = credential.secret
+        assert isinstance(secret, ApnsCredential)
         environments = tuple(dict.fromkeys(secret.environments)) or tuple(ApnsEnvironment)
         answers = await asyncio.gather(*(self._ask(secret, environment) for environment in environments))
         found = dict(zip(environments, answers, strict=True))
         return probing.conclude(found, chosen=bool(secret.environments), now=self._clock.now())
 
-    def breakers(self, app_id: str) -> list[Breaker]:
+    def breakers(self, app_id: str | None = None) -> list[Breaker]:
         """See `ports.Provider`."""
         now, monotonic = self._clock.now(), self._clock.monotonic()
         return [
@@ -97,7 +122,7 @@ class ApnsProvider:
                 now + max(int((breaker.retry_at - monotonic) * SECOND), 0),
             )
             for (owner, credential_id), account in self._accounts.items()
-            if owner == app_id
+            if app_id in (None, owner)
             for breaker in account.breakers.all()
         ]
 
@@ -161,12 +186,14 @@ class ApnsProvider:
             await self._fly(leg, numbers[1:], report, handed_over)
 
     async def _fly(self, leg: Leg, numbers: Sequence[int], report: Report, handed_over: HandedOver) -> None:
+        credential = leg.chunk.credential
+        assert isinstance(credential, ApnsCredential)
         try:
-            line = self._line(leg.account, leg.chunk.credential, leg.environment)
+            line = self._line(leg.account, credential, leg.environment)
         except KeyRefused:
             _report_all(numbers, _UNREADABLE_KEY, report)
             return
-        line.prepare(leg.chunk.credential.topics)
+        line.prepare(credential.topics)
         flight = Flight(leg, line, numbers, self._clock, report, handed_over)
         flight.take_off()
         try:

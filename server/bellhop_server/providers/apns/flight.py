@@ -98,7 +98,7 @@ class Flight:
         self._line.pool.expire()
 
     def request(self, index: int) -> tuple[Headers, bytes]:
-        address, provider_message_id, expire_time = self._deliveries[self._numbers[index]]
+        address, _, provider_message_id, expire_time = self._deliveries[self._numbers[index]]
         if expire_time != self._expire_time:
             # Neighbours mostly have the same.
             self._expire_time = expire_time

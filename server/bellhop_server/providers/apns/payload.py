@@ -47,13 +47,15 @@ _TYPES = {
 class Rendered:
     """A body of JSON, the header fields that go with it, and the suffix of the topic.
 
-    `kept`: APNs may keep it for a while, and each request is to say by `expiration` for how long.
+    `largest`: bytes that APNs takes of such a body. `kept`: APNs may keep it for a while, and each request is to say by
+    `expiration` for how long.
     """
 
     body: bytes
     fields: tuple[tuple[bytes, bytes], ...]
     suffix: str
     kept: bool
+    largest: int
 
     def topic(self, bundle_id: str) -> str:
         """The `apns-topic` for an app; one that was registered with the suffix keeps it."""
@@ -76,7 +78,8 @@ def render(chunk: Chunk) -> Rendered | Answer:
         body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except (ValueError, RecursionError):
         return Answer(Verdict.PAYLOAD_INVALID, reason="BadRequestPayload")
-    if len(body) > (LARGEST_VOIP if push_type is ApnsPushType.VOIP else LARGEST):
+    largest = LARGEST_VOIP if push_type is ApnsPushType.VOIP else LARGEST
+    if len(body) > largest:
         return Answer(Verdict.PAYLOAD_TOO_LARGE, reason="PayloadTooLarge")
     fields = [
         (b"apns-push-type", _TYPES[push_type].name),
@@ -88,7 +91,7 @@ def render(chunk: Chunk) -> Rendered | Answer:
     if not kept:
         # "Try once, store nothing"; without the header APNs would keep it for up to 30 days.
         fields.append((b"apns-expiration", b"0"))
-    return Rendered(body, tuple(fields), _TYPES[push_type].suffix, kept)
+    return Rendered(body, tuple(fields), _TYPES[push_type].suffix, kept, largest)
 
 
 def expiration(expire_time: Micros) -> tuple[bytes, bytes]:

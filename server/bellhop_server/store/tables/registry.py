@@ -106,6 +106,12 @@ devices = Table(
     Column("target_accepted", Boolean, nullable=False),
     Column("session_id", Text, nullable=False, server_default=""),
     Column("binding_expire_time", Time),
+    Column("supplement", Text, nullable=False, server_default=""),
+    Column("vapid_public_key", String(128), nullable=False, server_default=""),
+    Column("refusals", SmallInteger, nullable=False, server_default="0"),
+    Column("refused_since", Time),
+    Column("nonce_digest", LargeBinary(32)),
+    Column("nonce_time", Time),
     PrimaryKeyConstraint("app_id", "device_id"),
     Index(None, "app_id", "user_key", "device_id"),
 )
