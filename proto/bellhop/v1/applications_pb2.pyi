@@ -104,7 +104,9 @@ class Application(_message.Message):
 
     @_builtins.property
     def breakers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Breaker]:
-        """Providers that are left alone for now: at most 1 for each credential. Empty when all is well."""
+        """Providers that are left alone for now: at most 1 for each credential, with Web Push 1 for each push service. Empty
+        when all is well.
+        """
 
     def __init__(
         self,
@@ -212,6 +214,8 @@ class Credential(_message.Message):
     PLATFORM_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     APNS_FIELD_NUMBER: _builtins.int
+    FCM_FIELD_NUMBER: _builtins.int
+    WEB_PUSH_FIELD_NUMBER: _builtins.int
     PROBE_FIELD_NUMBER: _builtins.int
     credential_id: _builtins.str
     """Names it within the application, `[a-z0-9-]{1,63}`. Always set."""
@@ -226,6 +230,14 @@ class Credential(_message.Message):
         """For APNs."""
 
     @_builtins.property
+    def fcm(self) -> Global___FcmCredentialDetail:
+        """For FCM."""
+
+    @_builtins.property
+    def web_push(self) -> Global___WebPushCredentialDetail:
+        """For Web Push."""
+
+    @_builtins.property
     def probe(self) -> Global___ProbeResult:
         """What the provider said to it last. Unset: it was never tried."""
 
@@ -236,13 +248,15 @@ class Credential(_message.Message):
         platform: _device_pb2.Platform.ValueType = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         apns: Global___ApnsCredentialDetail | None = ...,
+        fcm: Global___FcmCredentialDetail | None = ...,
+        web_push: Global___WebPushCredentialDetail | None = ...,
         probe: Global___ProbeResult | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "detail", b"detail", "probe", b"probe", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "detail", b"detail", "fcm", b"fcm", "probe", b"probe", "update_time", b"update_time", "web_push", b"web_push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "credential_id", b"credential_id", "detail", b"detail", "platform", b"platform", "probe", b"probe", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "credential_id", b"credential_id", "detail", b"detail", "fcm", b"fcm", "platform", b"platform", "probe", b"probe", "update_time", b"update_time", "web_push", b"web_push"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["apns"]  # noqa: Y015
+    _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["apns", "fcm", "web_push"]  # noqa: Y015
     _WhichOneofArgType_detail: _TypeAlias = _typing.Literal["detail", b"detail"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_detail) -> _WhichOneofReturnType_detail | None: ...
 
@@ -285,6 +299,64 @@ class ApnsCredentialDetail(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApnsCredentialDetail: _TypeAlias = ApnsCredentialDetail  # noqa: Y015
+
+@_typing.final
+class FcmCredentialDetail(_message.Message):
+    """What may be shown of an FCM credential. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_EMAIL_FIELD_NUMBER: _builtins.int
+    SENDER_ID_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    """Project id, up to 256 characters. Always set."""
+    client_email: _builtins.str
+    """The service account, up to 256 characters. Always set."""
+    sender_id: _builtins.str
+    """Project number, up to 20 digits. Empty when none was given."""
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        client_email: _builtins.str = ...,
+        sender_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_email", b"client_email", "project_id", b"project_id", "sender_id", b"sender_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FcmCredentialDetail: _TypeAlias = FcmCredentialDetail  # noqa: Y015
+
+@_typing.final
+class WebPushCredentialDetail(_message.Message):
+    """What may be shown of a Web Push credential. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VAPID_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    vapid_public_key: _builtins.str
+    """The current VAPID key, the `applicationServerKey` of new subscriptions: 65 bytes as base64url without padding, 87
+    characters. Always set.
+    """
+    subject: _builtins.str
+    """Whom a push service may write to, up to 256 characters. Always set."""
+    def __init__(
+        self,
+        *,
+        vapid_public_key: _builtins.str = ...,
+        subject: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["subject", b"subject", "vapid_public_key", b"vapid_public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebPushCredentialDetail: _TypeAlias = WebPushCredentialDetail  # noqa: Y015
 
 @_typing.final
 class ProbeResult(_message.Message):
@@ -763,12 +835,14 @@ class SetCredentialRequest(_message.Message):
     APP_ID_FIELD_NUMBER: _builtins.int
     CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
     APNS_FIELD_NUMBER: _builtins.int
+    FCM_FIELD_NUMBER: _builtins.int
+    WEB_PUSH_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     app_id: _builtins.str
     """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     credential_id: _builtins.str
-    """Names it within the application, `[a-z0-9-]{1,63}`. Empty: `apns`. Of several that serve a device's topic and
-    environment the first by id is used.
+    """Names it within the application, `[a-z0-9-]{1,63}`. Empty: `apns`, `fcm` or `web-push`. Of several that serve a
+    device (with APNs its topic and environment, with Web Push its VAPID key) the first by id is used.
     """
     validate_only: _builtins.bool
     """Tries it and stores nothing. Default false."""
@@ -776,19 +850,29 @@ class SetCredentialRequest(_message.Message):
     def apns(self) -> Global___ApnsCredential:
         """For APNs."""
 
+    @_builtins.property
+    def fcm(self) -> Global___FcmCredential:
+        """For FCM."""
+
+    @_builtins.property
+    def web_push(self) -> Global___WebPushCredential:
+        """For Web Push."""
+
     def __init__(
         self,
         *,
         app_id: _builtins.str = ...,
         credential_id: _builtins.str = ...,
         apns: Global___ApnsCredential | None = ...,
+        fcm: Global___FcmCredential | None = ...,
+        web_push: Global___WebPushCredential | None = ...,
         validate_only: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "credential", b"credential"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "credential", b"credential", "fcm", b"fcm", "web_push", b"web_push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "app_id", b"app_id", "credential", b"credential", "credential_id", b"credential_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apns", b"apns", "app_id", b"app_id", "credential", b"credential", "credential_id", b"credential_id", "fcm", b"fcm", "validate_only", b"validate_only", "web_push", b"web_push"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_credential: _TypeAlias = _typing.Literal["apns"]  # noqa: Y015
+    _WhichOneofReturnType_credential: _TypeAlias = _typing.Literal["apns", "fcm", "web_push"]  # noqa: Y015
     _WhichOneofArgType_credential: _TypeAlias = _typing.Literal["credential", b"credential"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_credential) -> _WhichOneofReturnType_credential | None: ...
 
@@ -993,6 +1077,94 @@ class ApnsKey(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApnsKey: _TypeAlias = ApnsKey  # noqa: Y015
+
+@_typing.final
+class FcmCredential(_message.Message):
+    """FCM authentication."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_ACCOUNT_JSON_FIELD_NUMBER: _builtins.int
+    SENDER_ID_FIELD_NUMBER: _builtins.int
+    service_account_json: _builtins.str
+    """Required. Text of a service account's JSON file, of `type` `service_account`, as Google's console makes it: up to
+    65,536 characters. Access tokens are fetched from where this server is set up to, whatever `token_uri` says.
+    """
+    sender_id: _builtins.str
+    """Number of the project, for apps that ask for it: 1 to 20 digits. Empty: unknown."""
+    def __init__(
+        self,
+        *,
+        service_account_json: _builtins.str = ...,
+        sender_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sender_id", b"sender_id", "service_account_json", b"service_account_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FcmCredential: _TypeAlias = FcmCredential  # noqa: Y015
+
+@_typing.final
+class WebPushCredential(_message.Message):
+    """Web Push authentication (RFC 8292)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATE_FIELD_NUMBER: _builtins.int
+    VAPID_PRIVATE_KEY_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ALLOW_KEY_CHANGE_FIELD_NUMBER: _builtins.int
+    vapid_private_key: _builtins.str
+    """A P-256 private key in PEM, not encrypted, up to 4096 characters. One that was used before may come back."""
+    subject: _builtins.str
+    """Required. Whom a push service may write to, `mailto:` or `https:`, up to 256 characters. Apple refuses pushes under
+    one that cannot be real, so such a one is INVALID_ARGUMENT.
+    """
+    allow_key_change: _builtins.bool
+    """Takes another key than the current one. It serves subscriptions from then on; those that are stored go on with the
+    key that they were made with, and a browser must unsubscribe before it subscribes under another. Default false: a
+    changed key is refused (KEY_CHANGE_REFUSED).
+    """
+    @_builtins.property
+    def generate(self) -> Global___GenerateVapidKey:
+        """Makes one, or keeps the one that is there: a repeat changes nothing."""
+
+    def __init__(
+        self,
+        *,
+        generate: Global___GenerateVapidKey | None = ...,
+        vapid_private_key: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        allow_key_change: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generate", b"generate", "key", b"key", "vapid_private_key", b"vapid_private_key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_key_change", b"allow_key_change", "generate", b"generate", "key", b"key", "subject", b"subject", "vapid_private_key", b"vapid_private_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_key: _TypeAlias = _typing.Literal["generate", "vapid_private_key"]  # noqa: Y015
+    _WhichOneofArgType_key: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_key) -> _WhichOneofReturnType_key | None: ...
+
+Global___WebPushCredential: _TypeAlias = WebPushCredential  # noqa: Y015
+
+@_typing.final
+class GenerateVapidKey(_message.Message):
+    """A key pair of the server's own making."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerateVapidKey: _TypeAlias = GenerateVapidKey  # noqa: Y015
 
 @_typing.final
 class Breaker(_message.Message):

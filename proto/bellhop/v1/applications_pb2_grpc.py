@@ -256,9 +256,11 @@ class ApplicationsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetCredential(self, request, context):
-        """Tries a provider credential at the provider, and stores it under a name, replacing what was there.
+        """Tries a provider credential, and stores it under a name, replacing what was there. What is handed over from then on
+        goes with it.
 
-        No device is reached by the trial. When the provider cannot be reached the credential is stored all the same, and
+        APNs and FCM are asked, without reaching a device. A VAPID key is tried here: no push service knows it before a
+        browser has subscribed with it. When the provider cannot be reached the credential is stored all the same, and
         `probe` says so.
 
         Credential: admin token.
@@ -269,6 +271,9 @@ class ApplicationsServicer:
 
         - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
         - FAILED_PRECONDITION (CREDENTIAL_REFUSED): the provider refused it; what was there stays. Do not repeat unchanged.
+        - FAILED_PRECONDITION (KEY_CHANGE_REFUSED): browsers may be subscribed under the present VAPID key, and the call
+        brings another one without `allow_key_change`. Nothing was changed. Do not repeat unchanged.
+        - ABORTED (CONCURRENT_CHANGE): somebody else set the same credential meanwhile. Repeat.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -149,9 +149,11 @@ class ApplicationsStub:
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     SetCredential: _grpc.UnaryUnaryMultiCallable[_applications_pb2.SetCredentialRequest, _applications_pb2.SetCredentialResponse]
-    """Tries a provider credential at the provider, and stores it under a name, replacing what was there.
+    """Tries a provider credential, and stores it under a name, replacing what was there. What is handed over from then on
+    goes with it.
 
-    No device is reached by the trial. When the provider cannot be reached the credential is stored all the same, and
+    APNs and FCM are asked, without reaching a device. A VAPID key is tried here: no push service knows it before a
+    browser has subscribed with it. When the provider cannot be reached the credential is stored all the same, and
     `probe` says so.
 
     Credential: admin token.
@@ -162,6 +164,9 @@ class ApplicationsStub:
 
     - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
     - FAILED_PRECONDITION (CREDENTIAL_REFUSED): the provider refused it; what was there stays. Do not repeat unchanged.
+    - FAILED_PRECONDITION (KEY_CHANGE_REFUSED): browsers may be subscribed under the present VAPID key, and the call
+      brings another one without `allow_key_change`. Nothing was changed. Do not repeat unchanged.
+    - ABORTED (CONCURRENT_CHANGE): somebody else set the same credential meanwhile. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     ListCredentials: _grpc.UnaryUnaryMultiCallable[_applications_pb2.ListCredentialsRequest, _applications_pb2.ListCredentialsResponse]
@@ -312,9 +317,11 @@ class ApplicationsAsyncStub(ApplicationsStub):
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     SetCredential: _aio.UnaryUnaryMultiCallable[_applications_pb2.SetCredentialRequest, _applications_pb2.SetCredentialResponse]  # type: ignore[assignment]
-    """Tries a provider credential at the provider, and stores it under a name, replacing what was there.
+    """Tries a provider credential, and stores it under a name, replacing what was there. What is handed over from then on
+    goes with it.
 
-    No device is reached by the trial. When the provider cannot be reached the credential is stored all the same, and
+    APNs and FCM are asked, without reaching a device. A VAPID key is tried here: no push service knows it before a
+    browser has subscribed with it. When the provider cannot be reached the credential is stored all the same, and
     `probe` says so.
 
     Credential: admin token.
@@ -325,6 +332,9 @@ class ApplicationsAsyncStub(ApplicationsStub):
 
     - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
     - FAILED_PRECONDITION (CREDENTIAL_REFUSED): the provider refused it; what was there stays. Do not repeat unchanged.
+    - FAILED_PRECONDITION (KEY_CHANGE_REFUSED): browsers may be subscribed under the present VAPID key, and the call
+      brings another one without `allow_key_change`. Nothing was changed. Do not repeat unchanged.
+    - ABORTED (CONCURRENT_CHANGE): somebody else set the same credential meanwhile. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
     """
     ListCredentials: _aio.UnaryUnaryMultiCallable[_applications_pb2.ListCredentialsRequest, _applications_pb2.ListCredentialsResponse]  # type: ignore[assignment]
@@ -526,9 +536,11 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
         request: _applications_pb2.SetCredentialRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_applications_pb2.SetCredentialResponse, _abc.Awaitable[_applications_pb2.SetCredentialResponse]]:
-        """Tries a provider credential at the provider, and stores it under a name, replacing what was there.
+        """Tries a provider credential, and stores it under a name, replacing what was there. What is handed over from then on
+        goes with it.
 
-        No device is reached by the trial. When the provider cannot be reached the credential is stored all the same, and
+        APNs and FCM are asked, without reaching a device. A VAPID key is tried here: no push service knows it before a
+        browser has subscribed with it. When the provider cannot be reached the credential is stored all the same, and
         `probe` says so.
 
         Credential: admin token.
@@ -539,6 +551,9 @@ class ApplicationsServicer(metaclass=_abc_1.ABCMeta):
 
         - NOT_FOUND (APPLICATION_NOT_FOUND): there is no such application. Do not repeat.
         - FAILED_PRECONDITION (CREDENTIAL_REFUSED): the provider refused it; what was there stays. Do not repeat unchanged.
+        - FAILED_PRECONDITION (KEY_CHANGE_REFUSED): browsers may be subscribed under the present VAPID key, and the call
+          brings another one without `allow_key_change`. Nothing was changed. Do not repeat unchanged.
+        - ABORTED (CONCURRENT_CHANGE): somebody else set the same credential meanwhile. Repeat.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Applications.
         """
 

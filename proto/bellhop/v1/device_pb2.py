@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x62\x65llhop/v1/device.proto\x12\nbellhop.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x05\n\x06\x44\x65vice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12&\n\x08platform\x18\x03 \x01(\x0e\x32\x14.bellhop.v1.Platform\x12\x0e\n\x06locale\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x13\n\x0b\x61pp_version\x18\x06 \x01(\t\x12\x36\n\nattributes\x18\x07 \x03(\x0b\x32\".bellhop.v1.Device.AttributesEntry\x12\x12\n\nsession_id\x18\x08 \x01(\t\x12\x37\n\x13\x62inding_expire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rregister_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tbind_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0btarget_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05state\x18\x0e \x01(\x0e\x32\x17.bellhop.v1.DeviceState\x12\x1a\n\x12target_fingerprint\x18\x0f \x01(\t\x12\x12\n\napns_topic\x18\x10 \x01(\t\x12\x35\n\x10\x61pns_environment\x18\x11 \x01(\x0e\x32\x1b.bellhop.v1.ApnsEnvironment\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\\\n\nApnsTarget\x12\r\n\x05token\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x30\n\x0b\x65nvironment\x18\x03 \x01(\x0e\x32\x1b.bellhop.v1.ApnsEnvironment*`\n\x08Platform\x12\x18\n\x14PLATFORM_UNSPECIFIED\x10\x00\x12\x11\n\rPLATFORM_APNS\x10\x01\x12\x10\n\x0cPLATFORM_FCM\x10\x02\x12\x15\n\x11PLATFORM_WEB_PUSH\x10\x03*r\n\x0f\x41pnsEnvironment\x12 \n\x1c\x41PNS_ENVIRONMENT_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41PNS_ENVIRONMENT_SANDBOX\x10\x01\x12\x1f\n\x1b\x41PNS_ENVIRONMENT_PRODUCTION\x10\x02*x\n\x0b\x44\x65viceState\x12\x1c\n\x18\x44\x45VICE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44\x45VICE_STATE_ACTIVE\x10\x01\x12\x15\n\x11\x44\x45VICE_STATE_DEAD\x10\x02\x12\x1b\n\x17\x44\x45VICE_STATE_UNVERIFIED\x10\x03\x42S\n\x0e\x64\x65v.bellhop.v1P\x01Z?github.com/bellhop-push/bellhop/clients/go/bellhop/v1;bellhopv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x62\x65llhop/v1/device.proto\x12\nbellhop.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x05\n\x06\x44\x65vice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12&\n\x08platform\x18\x03 \x01(\x0e\x32\x14.bellhop.v1.Platform\x12\x0e\n\x06locale\x18\x04 \x01(\t\x12\x11\n\ttime_zone\x18\x05 \x01(\t\x12\x13\n\x0b\x61pp_version\x18\x06 \x01(\t\x12\x36\n\nattributes\x18\x07 \x03(\x0b\x32\".bellhop.v1.Device.AttributesEntry\x12\x12\n\nsession_id\x18\x08 \x01(\t\x12\x37\n\x13\x62inding_expire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rregister_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tbind_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0btarget_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12&\n\x05state\x18\x0e \x01(\x0e\x32\x17.bellhop.v1.DeviceState\x12\x1a\n\x12target_fingerprint\x18\x0f \x01(\t\x12\x12\n\napns_topic\x18\x10 \x01(\t\x12\x35\n\x10\x61pns_environment\x18\x11 \x01(\x0e\x32\x1b.bellhop.v1.ApnsEnvironment\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\\\n\nApnsTarget\x12\r\n\x05token\x18\x01 \x01(\t\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x30\n\x0b\x65nvironment\x18\x03 \x01(\x0e\x32\x1b.bellhop.v1.ApnsEnvironment\"6\n\tFcmTarget\x12\x0f\n\x05token\x18\x01 \x01(\tH\x00\x12\r\n\x03\x66id\x18\x02 \x01(\tH\x00\x42\t\n\x07\x61\x64\x64ress\"Y\n\rWebPushTarget\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x0e\n\x06p256dh\x18\x02 \x01(\t\x12\x0c\n\x04\x61uth\x18\x03 \x01(\t\x12\x18\n\x10vapid_public_key\x18\x04 \x01(\t*`\n\x08Platform\x12\x18\n\x14PLATFORM_UNSPECIFIED\x10\x00\x12\x11\n\rPLATFORM_APNS\x10\x01\x12\x10\n\x0cPLATFORM_FCM\x10\x02\x12\x15\n\x11PLATFORM_WEB_PUSH\x10\x03*r\n\x0f\x41pnsEnvironment\x12 \n\x1c\x41PNS_ENVIRONMENT_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x41PNS_ENVIRONMENT_SANDBOX\x10\x01\x12\x1f\n\x1b\x41PNS_ENVIRONMENT_PRODUCTION\x10\x02*x\n\x0b\x44\x65viceState\x12\x1c\n\x18\x44\x45VICE_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44\x45VICE_STATE_ACTIVE\x10\x01\x12\x15\n\x11\x44\x45VICE_STATE_DEAD\x10\x02\x12\x1b\n\x17\x44\x45VICE_STATE_UNVERIFIED\x10\x03\x42S\n\x0e\x64\x65v.bellhop.v1P\x01Z?github.com/bellhop-push/bellhop/clients/go/bellhop/v1;bellhopv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +35,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.bellhop.v1P\001Z?github.com/bellhop-push/bellhop/clients/go/bellhop/v1;bellhopv1'
   _globals['_DEVICE_ATTRIBUTESENTRY']._loaded_options = None
   _globals['_DEVICE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
-  _globals['_PLATFORM']._serialized_start=832
-  _globals['_PLATFORM']._serialized_end=928
-  _globals['_APNSENVIRONMENT']._serialized_start=930
-  _globals['_APNSENVIRONMENT']._serialized_end=1044
-  _globals['_DEVICESTATE']._serialized_start=1046
-  _globals['_DEVICESTATE']._serialized_end=1166
+  _globals['_PLATFORM']._serialized_start=979
+  _globals['_PLATFORM']._serialized_end=1075
+  _globals['_APNSENVIRONMENT']._serialized_start=1077
+  _globals['_APNSENVIRONMENT']._serialized_end=1191
+  _globals['_DEVICESTATE']._serialized_start=1193
+  _globals['_DEVICESTATE']._serialized_end=1313
   _globals['_DEVICE']._serialized_start=73
   _globals['_DEVICE']._serialized_end=736
   _globals['_DEVICE_ATTRIBUTESENTRY']._serialized_start=687
   _globals['_DEVICE_ATTRIBUTESENTRY']._serialized_end=736
   _globals['_APNSTARGET']._serialized_start=738
   _globals['_APNSTARGET']._serialized_end=830
+  _globals['_FCMTARGET']._serialized_start=832
+  _globals['_FCMTARGET']._serialized_end=886
+  _globals['_WEBPUSHTARGET']._serialized_start=888
+  _globals['_WEBPUSHTARGET']._serialized_end=977
 # @@protoc_insertion_point(module_scope)

@@ -31,9 +31,9 @@ class _PlatformEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Platform.Val
     PLATFORM_APNS: _Platform.ValueType  # 1
     """Apple Push Notification service."""
     PLATFORM_FCM: _Platform.ValueType  # 2
-    """Firebase Cloud Messaging, HTTP v1. No device can be registered on it yet."""
+    """Firebase Cloud Messaging, HTTP v1."""
     PLATFORM_WEB_PUSH: _Platform.ValueType  # 3
-    """Web Push (RFC 8030, 8291, 8292). No device can be registered on it yet."""
+    """Web Push (RFC 8030, 8291, 8292)."""
 
 class Platform(_Platform, metaclass=_PlatformEnumTypeWrapper):
     """A network that carries notifications."""
@@ -43,9 +43,9 @@ PLATFORM_UNSPECIFIED: Platform.ValueType  # 0
 PLATFORM_APNS: Platform.ValueType  # 1
 """Apple Push Notification service."""
 PLATFORM_FCM: Platform.ValueType  # 2
-"""Firebase Cloud Messaging, HTTP v1. No device can be registered on it yet."""
+"""Firebase Cloud Messaging, HTTP v1."""
 PLATFORM_WEB_PUSH: Platform.ValueType  # 3
-"""Web Push (RFC 8030, 8291, 8292). No device can be registered on it yet."""
+"""Web Push (RFC 8030, 8291, 8292)."""
 Global___Platform: _TypeAlias = Platform  # noqa: Y015
 
 class _ApnsEnvironment:
@@ -83,10 +83,11 @@ class _DeviceStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DeviceSta
     DEVICE_STATE_ACTIVE: _DeviceState.ValueType  # 1
     """Takes part."""
     DEVICE_STATE_DEAD: _DeviceState.ValueType  # 2
-    """Its token was declared dead by the provider: in no audience until a registration or update presents a token."""
+    """Its target was declared dead by the provider: in no audience until a registration or update presents one."""
     DEVICE_STATE_UNVERIFIED: _DeviceState.ValueType  # 3
-    """Its token was presented without a client or app secret while another device holds it: in no audience until the
-    token is presented with such a secret, or with the `device-secret` of the device that holds it.
+    """Its target was presented without a client or app secret while another device holds it: in no audience until it is
+    shown to be its own. That takes such a secret, the `device-secret` of the device that holds the target, or
+    `target_nonce`: a text that was pushed to the target as the data key `bellhop_target_nonce`, in a silent push.
     """
 
 class DeviceState(_DeviceState, metaclass=_DeviceStateEnumTypeWrapper):
@@ -97,10 +98,11 @@ DEVICE_STATE_UNSPECIFIED: DeviceState.ValueType  # 0
 DEVICE_STATE_ACTIVE: DeviceState.ValueType  # 1
 """Takes part."""
 DEVICE_STATE_DEAD: DeviceState.ValueType  # 2
-"""Its token was declared dead by the provider: in no audience until a registration or update presents a token."""
+"""Its target was declared dead by the provider: in no audience until a registration or update presents one."""
 DEVICE_STATE_UNVERIFIED: DeviceState.ValueType  # 3
-"""Its token was presented without a client or app secret while another device holds it: in no audience until the
-token is presented with such a secret, or with the `device-secret` of the device that holds it.
+"""Its target was presented without a client or app secret while another device holds it: in no audience until it is
+shown to be its own. That takes such a secret, the `device-secret` of the device that holds the target, or
+`target_nonce`: a text that was pushed to the target as the data key `bellhop_target_nonce`, in a silent push.
 """
 Global___DeviceState: _TypeAlias = DeviceState  # noqa: Y015
 
@@ -108,7 +110,8 @@ Global___DeviceState: _TypeAlias = DeviceState  # noqa: Y015
 class Device(_message.Message):
     """One installation of an application on one phone, tablet or browser profile. Output only.
 
-    A push token is never returned: `target_fingerprint` tells two of them apart. Times are by the server's clock.
+    A push token, an endpoint or a subscription's key is never returned: `target_fingerprint` tells two targets apart.
+    Times are by the server's clock.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -169,7 +172,9 @@ class Device(_message.Message):
     state: Global___DeviceState.ValueType
     """Whether sends reach it. Always set."""
     target_fingerprint: _builtins.str
-    """First 16 hexadecimal digits, lower case, of the SHA-256 of the token in lower case. Always set."""
+    """First 16 hexadecimal digits, lower case, of the SHA-256 of the APNs token in lower case, the FCM token or
+    installation id, or the Web Push endpoint. Always set.
+    """
     apns_topic: _builtins.str
     """APNs only: the topic (bundle id) that came with the target, up to 255 characters. Empty when none came, and on
     other networks.
@@ -270,3 +275,72 @@ class ApnsTarget(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApnsTarget: _TypeAlias = ApnsTarget  # noqa: Y015
+
+@_typing.final
+class FcmTarget(_message.Message):
+    """Where FCM finds a device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    FID_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Registration token: 1 to 4096 visible ASCII characters."""
+    fid: _builtins.str
+    """Firebase installation id, `[A-Za-z0-9_-]{1,256}`. Where the SDK gives both, prefer it: Google phases tokens out."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        fid: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fid", b"fid", "token", b"token"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "fid", b"fid", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_address: _TypeAlias = _typing.Literal["token", "fid"]  # noqa: Y015
+    _WhichOneofArgType_address: _TypeAlias = _typing.Literal["address", b"address"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_address) -> _WhichOneofReturnType_address | None: ...
+
+Global___FcmTarget: _TypeAlias = FcmTarget  # noqa: Y015
+
+@_typing.final
+class WebPushTarget(_message.Message):
+    """Where a browser's push service finds it: what `PushSubscription.toJSON()` has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    P256DH_FIELD_NUMBER: _builtins.int
+    AUTH_FIELD_NUMBER: _builtins.int
+    VAPID_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    endpoint: _builtins.str
+    """Required. An https URL of up to 2048 characters, kept byte for byte; without a user, a fragment or a host that is an
+    IP address. The host must be a push service that this server may call, else INVALID_ARGUMENT.
+    """
+    p256dh: _builtins.str
+    """Required. `keys.p256dh`: a point on P-256, uncompressed, 65 bytes as base64url; ordinary base64 and padding are
+    accepted.
+    """
+    auth: _builtins.str
+    """Required. `keys.auth`: 16 bytes as base64url; ordinary base64 and padding are accepted."""
+    vapid_public_key: _builtins.str
+    """The `applicationServerKey` that the browser subscribed with, 65 bytes as base64url; ordinary base64 and padding are
+    accepted. The subscription takes pushes under this key alone. Empty: the current key of the application's Web Push
+    credential.
+    """
+    def __init__(
+        self,
+        *,
+        endpoint: _builtins.str = ...,
+        p256dh: _builtins.str = ...,
+        auth: _builtins.str = ...,
+        vapid_public_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["auth", b"auth", "endpoint", b"endpoint", "p256dh", b"p256dh", "vapid_public_key", b"vapid_public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebPushTarget: _TypeAlias = WebPushTarget  # noqa: Y015

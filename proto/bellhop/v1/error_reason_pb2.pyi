@@ -130,13 +130,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_TAG_BUILT_IN", "domain": "bellhop", "metadata": {"tag_name": "Push.ALL"}}
     """
     ERROR_REASON_CREDENTIAL_REFUSED: _ErrorReason.ValueType  # 21
-    """FAILED_PRECONDITION. The provider refused the new credential; the old one stays. Do not repeat unchanged.
+    """FAILED_PRECONDITION. The provider refused the new credential; the old one stays. Do not repeat unchanged. `platform`
+    is `apns`, `fcm` or `web-push`.
 
         {"reason": "ERROR_REASON_CREDENTIAL_REFUSED", "domain": "bellhop", "metadata": {"platform": "apns", "provider_reason": "InvalidProviderToken"}}
     """
     ERROR_REASON_KEY_CHANGE_REFUSED: _ErrorReason.ValueType  # 22
-    """FAILED_PRECONDITION. Another VAPID key would split the subscribed browsers. Say so expressly if you mean it. Not
-    sent yet.
+    """FAILED_PRECONDITION. Another VAPID key would split the subscribed browsers: those under the present one,
+    `vapid_public_key`, go on with it, new ones take the other. Set `allow_key_change` if you mean it.
 
         {"reason": "ERROR_REASON_KEY_CHANGE_REFUSED", "domain": "bellhop", "metadata": {"vapid_public_key": "BL7a…"}}
     """
@@ -313,13 +314,14 @@ ERROR_REASON_TAG_BUILT_IN: ErrorReason.ValueType  # 20
     {"reason": "ERROR_REASON_TAG_BUILT_IN", "domain": "bellhop", "metadata": {"tag_name": "Push.ALL"}}
 """
 ERROR_REASON_CREDENTIAL_REFUSED: ErrorReason.ValueType  # 21
-"""FAILED_PRECONDITION. The provider refused the new credential; the old one stays. Do not repeat unchanged.
+"""FAILED_PRECONDITION. The provider refused the new credential; the old one stays. Do not repeat unchanged. `platform`
+is `apns`, `fcm` or `web-push`.
 
     {"reason": "ERROR_REASON_CREDENTIAL_REFUSED", "domain": "bellhop", "metadata": {"platform": "apns", "provider_reason": "InvalidProviderToken"}}
 """
 ERROR_REASON_KEY_CHANGE_REFUSED: ErrorReason.ValueType  # 22
-"""FAILED_PRECONDITION. Another VAPID key would split the subscribed browsers. Say so expressly if you mean it. Not
-sent yet.
+"""FAILED_PRECONDITION. Another VAPID key would split the subscribed browsers: those under the present one,
+`vapid_public_key`, go on with it, new ones take the other. Set `allow_key_change` if you mean it.
 
     {"reason": "ERROR_REASON_KEY_CHANGE_REFUSED", "domain": "bellhop", "metadata": {"vapid_public_key": "BL7a…"}}
 """

@@ -529,8 +529,9 @@ class Notification(_message.Message):
     """What to show. Texts are taken literally: `{{` has no meaning here.
 
     Needs something to carry: at least one of `title`, `body`, `sound`, `badge`, `silent`, `data` or anything in `apns`,
-    else INVALID_ARGUMENT. How large it may get is the provider's word: APNs takes 4096 bytes of JSON (5120 for VOIP),
-    and what is larger ends in OUTCOME_PAYLOAD_TOO_LARGE.
+    `fcm` or `web_push`, else INVALID_ARGUMENT. How large it may get is the provider's word: APNs takes 4096 bytes of JSON
+    (5120 for VOIP), FCM 4096 bytes of notification and data, Web Push 3993 bytes; what is larger ends in
+    OUTCOME_PAYLOAD_TOO_LARGE. ExplainSend shows what travels.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -568,6 +569,8 @@ class Notification(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     THREAD_ID_FIELD_NUMBER: _builtins.int
     APNS_FIELD_NUMBER: _builtins.int
+    FCM_FIELD_NUMBER: _builtins.int
+    WEB_PUSH_FIELD_NUMBER: _builtins.int
     title: _builtins.str
     """Headline: any text. Empty: none."""
     subtitle: _builtins.str
@@ -609,6 +612,14 @@ class Notification(_message.Message):
     def apns(self) -> Global___ApnsOverride:
         """Only for APNs; wins over the fields above. Unset: nothing is different there."""
 
+    @_builtins.property
+    def fcm(self) -> Global___FcmOverride:
+        """Only for FCM; wins over the fields above. Unset: nothing is different there."""
+
+    @_builtins.property
+    def web_push(self) -> Global___WebPushOverride:
+        """Only for Web Push; wins over the fields above. Unset: nothing is different there."""
+
     def __init__(
         self,
         *,
@@ -625,10 +636,12 @@ class Notification(_message.Message):
         data: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         thread_id: _builtins.str = ...,
         apns: Global___ApnsOverride | None = ...,
+        fcm: Global___FcmOverride | None = ...,
+        web_push: Global___WebPushOverride | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_badge", b"_badge", "apns", b"apns", "badge", b"badge"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_badge", b"_badge", "apns", b"apns", "badge", b"badge", "fcm", b"fcm", "web_push", b"web_push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_badge", b"_badge", "apns", b"apns", "badge", b"badge", "body", b"body", "category", b"category", "collapse_key", b"collapse_key", "data", b"data", "image_url", b"image_url", "link", b"link", "silent", b"silent", "sound", b"sound", "subtitle", b"subtitle", "thread_id", b"thread_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_badge", b"_badge", "apns", b"apns", "badge", b"badge", "body", b"body", "category", b"category", "collapse_key", b"collapse_key", "data", b"data", "fcm", b"fcm", "image_url", b"image_url", "link", b"link", "silent", b"silent", "sound", b"sound", "subtitle", b"subtitle", "thread_id", b"thread_id", "title", b"title", "web_push", b"web_push"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__badge: _TypeAlias = _typing.Literal["badge"]  # noqa: Y015
     _WhichOneofArgType__badge: _TypeAlias = _typing.Literal["_badge", b"_badge"]  # noqa: Y015
@@ -755,6 +768,181 @@ class ApnsOverride(_message.Message):
 Global___ApnsOverride: _TypeAlias = ApnsOverride  # noqa: Y015
 
 @_typing.final
+class FcmOverride(_message.Message):
+    """What only FCM knows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    DATA_ONLY_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    ICON_FIELD_NUMBER: _builtins.int
+    COLOR_FIELD_NUMBER: _builtins.int
+    ANDROID_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    COLLAPSE_KEY_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """Replaces `Notification.title`: any text, and an empty one leaves it out. Absent: not replaced."""
+    body: _builtins.str
+    """Replaces `Notification.body`: any text, and an empty one leaves it out. Absent: not replaced."""
+    data_only: _builtins.bool
+    """Sends a data message, without a `notification` block: the app decides what to show, from the data. Default false; a
+    silent notification always is one.
+    """
+    channel_id: _builtins.str
+    """Notification channel of the app (`android.notification.channel_id`), up to 256 characters. Empty: the app's default
+    one.
+    """
+    icon: _builtins.str
+    """Name of a drawable in the app (`android.notification.icon`), up to 256 characters. Empty: the app's own."""
+    color: _builtins.str
+    """Colour of the icon (`android.notification.color`): `#[0-9A-Fa-f]{6}`. Empty: the app's own."""
+    collapse_key: _builtins.str
+    """Replaces `Notification.collapse_key` on this network: up to 64 bytes of UTF-8 without control characters, and an
+    empty one leaves it out. Absent: not replaced.
+    """
+    priority: Global___Priority.ValueType
+    """Replaces `SendOptions.priority` on this network. Unspecified: not replaced."""
+    @_builtins.property
+    def data(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Replaces `Notification.data` as a whole: up to 100, keys `[A-Za-z0-9._-]{1,64}`, values any text. Keys that begin
+        with `bellhop`, `google` or `gcm`, or are `from` or `message_type`, are refused. Empty: not replaced.
+        """
+
+    @_builtins.property
+    def android(self) -> _struct_pb2.Struct:
+        """JSON object merged last into the `android` block of the message of FCM's HTTP v1 API, which documents its keys: for
+        what this contract does not name. A key of that block with a value of another type than FCM documents is
+        INVALID_ARGUMENT; one that FCM does not know makes FCM refuse the message. Empty: nothing is merged.
+        """
+
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """Replaces `SendOptions.ttl` on this network: 0 to 28 days, 0 is now or never. Unset: not replaced."""
+
+    def __init__(
+        self,
+        *,
+        title: _builtins.str | None = ...,
+        body: _builtins.str | None = ...,
+        data_only: _builtins.bool = ...,
+        data: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        channel_id: _builtins.str = ...,
+        icon: _builtins.str = ...,
+        color: _builtins.str = ...,
+        android: _struct_pb2.Struct | None = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        collapse_key: _builtins.str | None = ...,
+        priority: Global___Priority.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collapse_key", b"_collapse_key", "_title", b"_title", "android", b"android", "body", b"body", "collapse_key", b"collapse_key", "title", b"title", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collapse_key", b"_collapse_key", "_title", b"_title", "android", b"android", "body", b"body", "channel_id", b"channel_id", "collapse_key", b"collapse_key", "color", b"color", "data", b"data", "data_only", b"data_only", "icon", b"icon", "priority", b"priority", "title", b"title", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__body: _TypeAlias = _typing.Literal["body"]  # noqa: Y015
+    _WhichOneofArgType__body: _TypeAlias = _typing.Literal["_body", b"_body"]  # noqa: Y015
+    _WhichOneofReturnType__collapse_key: _TypeAlias = _typing.Literal["collapse_key"]  # noqa: Y015
+    _WhichOneofArgType__collapse_key: _TypeAlias = _typing.Literal["_collapse_key", b"_collapse_key"]  # noqa: Y015
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__body) -> _WhichOneofReturnType__body | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__collapse_key) -> _WhichOneofReturnType__collapse_key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+
+Global___FcmOverride: _TypeAlias = FcmOverride  # noqa: Y015
+
+@_typing.final
+class WebPushOverride(_message.Message):
+    """What only Web Push knows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TITLE_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    RAW_PAYLOAD_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    COLLAPSE_KEY_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    title: _builtins.str
+    """Replaces `Notification.title`: any text, and an empty one leaves it out. Absent: not replaced."""
+    body: _builtins.str
+    """Replaces `Notification.body`: any text, and an empty one leaves it out. Absent: not replaced."""
+    raw_payload: _builtins.str
+    """The whole body, any text of up to 3993 bytes of UTF-8, instead of Bellhop's own JSON: for another service worker
+    than Bellhop's. Refused together with `title`, `body` or `options`. Empty: Bellhop's own.
+    """
+    collapse_key: _builtins.str
+    """Replaces `Notification.collapse_key` on this network: up to 64 bytes of UTF-8 without control characters, and an
+    empty one leaves it out. Absent: not replaced.
+    """
+    priority: Global___Priority.ValueType
+    """Replaces `SendOptions.priority` on this network. Unspecified: not replaced."""
+    @_builtins.property
+    def options(self) -> _struct_pb2.Struct:
+        """JSON object merged last into the options of `showNotification`, key by key, not deeper. Empty: nothing is merged."""
+
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """Replaces `SendOptions.ttl` on this network: 0 to 28 days, 0 is now or never. Unset: not replaced."""
+
+    def __init__(
+        self,
+        *,
+        title: _builtins.str | None = ...,
+        body: _builtins.str | None = ...,
+        options: _struct_pb2.Struct | None = ...,
+        raw_payload: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        collapse_key: _builtins.str | None = ...,
+        priority: Global___Priority.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collapse_key", b"_collapse_key", "_title", b"_title", "body", b"body", "collapse_key", b"collapse_key", "options", b"options", "title", b"title", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_body", b"_body", "_collapse_key", b"_collapse_key", "_title", b"_title", "body", b"body", "collapse_key", b"collapse_key", "options", b"options", "priority", b"priority", "raw_payload", b"raw_payload", "title", b"title", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__body: _TypeAlias = _typing.Literal["body"]  # noqa: Y015
+    _WhichOneofArgType__body: _TypeAlias = _typing.Literal["_body", b"_body"]  # noqa: Y015
+    _WhichOneofReturnType__collapse_key: _TypeAlias = _typing.Literal["collapse_key"]  # noqa: Y015
+    _WhichOneofArgType__collapse_key: _TypeAlias = _typing.Literal["_collapse_key", b"_collapse_key"]  # noqa: Y015
+    _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
+    _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__body) -> _WhichOneofReturnType__body | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__collapse_key) -> _WhichOneofReturnType__collapse_key | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__title) -> _WhichOneofReturnType__title | None: ...
+
+Global___WebPushOverride: _TypeAlias = WebPushOverride  # noqa: Y015
+
+@_typing.final
 class SendOptions(_message.Message):
     """How the message is handled. Part of what `request_id` identifies."""
 
@@ -827,7 +1015,9 @@ class Result(_message.Message):
     provider_status: _builtins.int
     """The provider's HTTP status, 100 to 599. Default 0: there was no answer."""
     provider_message_id: _builtins.str
-    """What the provider calls the push, for APNs the `apns-id`, a UUID: up to 256 characters. Empty when none was made."""
+    """What the provider calls the push: for APNs the `apns-id`, a UUID, for FCM the name of the message, for Web Push its
+    `Location`. Up to 256 characters. Empty when none was made.
+    """
     attempts: _builtins.int
     """How often it was handed over, 0 or more. Always set."""
     @_builtins.property

@@ -445,3 +445,145 @@ class CancelMessageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelMessageResponse: _TypeAlias = CancelMessageResponse  # noqa: Y015
+
+@_typing.final
+class ExplainSendRequest(_message.Message):
+    """Request of ExplainSend: up to 4 MiB."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    NOTIFICATION_FIELD_NUMBER: _builtins.int
+    OPTIONS_FIELD_NUMBER: _builtins.int
+    MAX_DEVICES_FIELD_NUMBER: _builtins.int
+    max_devices: _builtins.int
+    """At most so many devices, 1 to 1,000; more or a negative number is INVALID_ARGUMENT. Default 20."""
+    @_builtins.property
+    def audience(self) -> _message_pb2.Audience:
+        """Required. For whom."""
+
+    @_builtins.property
+    def notification(self) -> _message_pb2.Notification:
+        """Required. What to show."""
+
+    @_builtins.property
+    def options(self) -> _message_pb2.SendOptions:
+        """How it would be handled. Unset: every default of SendOptions."""
+
+    def __init__(
+        self,
+        *,
+        audience: _message_pb2.Audience | None = ...,
+        notification: _message_pb2.Notification | None = ...,
+        options: _message_pb2.SendOptions | None = ...,
+        max_devices: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "notification", b"notification", "options", b"options"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "max_devices", b"max_devices", "notification", b"notification", "options", b"options"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainSendRequest: _TypeAlias = ExplainSendRequest  # noqa: Y015
+
+@_typing.final
+class ExplainSendResponse(_message.Message):
+    """Explanation for one device. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """The device: up to 128 characters. Empty for a named user who has none."""
+    user_id: _builtins.str
+    """The user that it is bound to, or that was named: up to 512 characters. Empty for an anonymous device."""
+    platform: _device_pb2.Platform.ValueType
+    """Network. Unspecified for OUTCOME_NOT_REGISTERED."""
+    withheld: _message_pb2.Outcome.ValueType
+    """Nothing would be handed over: the outcome that it would have."""
+    @_builtins.property
+    def request(self) -> Global___ProviderRequest:
+        """The request that would be made."""
+
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        platform: _device_pb2.Platform.ValueType = ...,
+        request: Global___ProviderRequest | None = ...,
+        withheld: _message_pb2.Outcome.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "request", b"request", "withheld", b"withheld"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "explanation", b"explanation", "platform", b"platform", "request", b"request", "user_id", b"user_id", "withheld", b"withheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_explanation: _TypeAlias = _typing.Literal["request", "withheld"]  # noqa: Y015
+    _WhichOneofArgType_explanation: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_explanation) -> _WhichOneofReturnType_explanation | None: ...
+
+Global___ExplainSendResponse: _TypeAlias = ExplainSendResponse  # noqa: Y015
+
+@_typing.final
+class ProviderRequest(_message.Message):
+    """A request to a provider as it would travel, but for secrets: tokens, keys and signatures are cut short. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class HeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    URL_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    BODY_SIZE_FIELD_NUMBER: _builtins.int
+    BODY_LIMIT_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """HTTP method and URL, up to 8,192 characters. Always set."""
+    body: _builtins.str
+    """The body, any text; for Web Push as it is before encryption. Empty when there is none."""
+    body_size: _builtins.int
+    """Bytes of the body as it would travel, with Web Push encrypted: 0 or more. Always set."""
+    body_limit: _builtins.int
+    """Bytes that the provider takes, 0 or more. Always set."""
+    @_builtins.property
+    def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Headers: up to 50, names in lower case `[a-z0-9-]{1,64}`, values any text. Never empty."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        body: _builtins.str = ...,
+        body_size: _builtins.int = ...,
+        body_limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "body_limit", b"body_limit", "body_size", b"body_size", "headers", b"headers", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProviderRequest: _TypeAlias = ProviderRequest  # noqa: Y015

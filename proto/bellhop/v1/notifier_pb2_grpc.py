@@ -81,6 +81,11 @@ class NotifierStub:
                 request_serializer=bellhop_dot_v1_dot_notifier__pb2.CancelMessageRequest.SerializeToString,
                 response_deserializer=bellhop_dot_v1_dot_notifier__pb2.CancelMessageResponse.FromString,
                 _registered_method=True)
+        self.ExplainSend = channel.unary_stream(
+                '/bellhop.v1.Notifier/ExplainSend',
+                request_serializer=bellhop_dot_v1_dot_notifier__pb2.ExplainSendRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_notifier__pb2.ExplainSendResponse.FromString,
+                _registered_method=True)
 
 
 class NotifierServicer:
@@ -230,6 +235,27 @@ class NotifierServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainSend(self, request, context):
+        """Shows for each device the request to its provider that Send would make, and sends and stores nothing.
+
+        Devices, credentials and rules are taken as they are at this moment; no order is promised. The stream ends with OK
+        after `max_devices`, or after the last device of the audience.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Broken stream: an OK end means that all was shown. After any other end call again; it begins anew.
+
+        Errors:
+
+        - UNAVAILABLE (STREAM_INTERRUPTED): the caller read nothing for 60 seconds. Repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_NotifierServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -262,6 +288,11 @@ def add_NotifierServicer_to_server(servicer, server):
                     servicer.CancelMessage,
                     request_deserializer=bellhop_dot_v1_dot_notifier__pb2.CancelMessageRequest.FromString,
                     response_serializer=bellhop_dot_v1_dot_notifier__pb2.CancelMessageResponse.SerializeToString,
+            ),
+            'ExplainSend': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExplainSend,
+                    request_deserializer=bellhop_dot_v1_dot_notifier__pb2.ExplainSendRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_notifier__pb2.ExplainSendResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -443,6 +474,33 @@ class Notifier:
             '/bellhop.v1.Notifier/CancelMessage',
             bellhop_dot_v1_dot_notifier__pb2.CancelMessageRequest.SerializeToString,
             bellhop_dot_v1_dot_notifier__pb2.CancelMessageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainSend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/bellhop.v1.Notifier/ExplainSend',
+            bellhop_dot_v1_dot_notifier__pb2.ExplainSendRequest.SerializeToString,
+            bellhop_dot_v1_dot_notifier__pb2.ExplainSendResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -153,6 +153,23 @@ class NotifierStub:
     - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
     """
+    ExplainSend: _grpc.UnaryStreamMultiCallable[_notifier_pb2.ExplainSendRequest, _notifier_pb2.ExplainSendResponse]
+    """Shows for each device the request to its provider that Send would make, and sends and stores nothing.
+
+    Devices, credentials and rules are taken as they are at this moment; no order is promised. The stream ends with OK
+    after `max_devices`, or after the last device of the audience.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Broken stream: an OK end means that all was shown. After any other end call again; it begins anew.
+
+    Errors:
+
+    - UNAVAILABLE (STREAM_INTERRUPTED): the caller read nothing for 60 seconds. Repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
 
 @_typing.type_check_only
 class NotifierAsyncStub(NotifierStub):
@@ -277,6 +294,23 @@ class NotifierAsyncStub(NotifierStub):
     Errors:
 
     - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+    """
+    ExplainSend: _aio.UnaryStreamMultiCallable[_notifier_pb2.ExplainSendRequest, _notifier_pb2.ExplainSendResponse]  # type: ignore[assignment]
+    """Shows for each device the request to its provider that Send would make, and sends and stores nothing.
+
+    Devices, credentials and rules are taken as they are at this moment; no order is promised. The stream ends with OK
+    after `max_devices`, or after the last device of the audience.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Broken stream: an OK end means that all was shown. After any other end call again; it begins anew.
+
+    Errors:
+
+    - UNAVAILABLE (STREAM_INTERRUPTED): the caller read nothing for 60 seconds. Repeat.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
     """
 
@@ -436,6 +470,29 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
         Errors:
 
         - NOT_FOUND (MESSAGE_NOT_FOUND): the application has no such message, or its 30 days are over. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainSend(
+        self,
+        request: _notifier_pb2.ExplainSendRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_notifier_pb2.ExplainSendResponse], _abc.AsyncIterator[_notifier_pb2.ExplainSendResponse]]:
+        """Shows for each device the request to its provider that Send would make, and sends and stores nothing.
+
+        Devices, credentials and rules are taken as they are at this moment; no order is promised. The stream ends with OK
+        after `max_devices`, or after the last device of the audience.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Broken stream: an OK end means that all was shown. After any other end call again; it begins anew.
+
+        Errors:
+
+        - UNAVAILABLE (STREAM_INTERRUPTED): the caller read nothing for 60 seconds. Repeat.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier.
         """
 

@@ -83,6 +83,8 @@ class RegisterDeviceRequest(_message.Message):
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     APNS_FIELD_NUMBER: _builtins.int
+    FCM_FIELD_NUMBER: _builtins.int
+    WEB_PUSH_FIELD_NUMBER: _builtins.int
     LOCALE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     APP_VERSION_FIELD_NUMBER: _builtins.int
@@ -120,6 +122,14 @@ class RegisterDeviceRequest(_message.Message):
         """An Apple device."""
 
     @_builtins.property
+    def fcm(self) -> _device_pb2.FcmTarget:
+        """A device that Firebase reaches."""
+
+    @_builtins.property
+    def web_push(self) -> _device_pb2.WebPushTarget:
+        """A browser."""
+
+    @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The app's own facts about the installation: up to 50, keys `[A-Za-z0-9._-]{1,64}`, values up to 256 characters.
         Empty: none.
@@ -135,6 +145,8 @@ class RegisterDeviceRequest(_message.Message):
         device_id: _builtins.str = ...,
         user_id: _builtins.str = ...,
         apns: _device_pb2.ApnsTarget | None = ...,
+        fcm: _device_pb2.FcmTarget | None = ...,
+        web_push: _device_pb2.WebPushTarget | None = ...,
         locale: _builtins.str = ...,
         time_zone: _builtins.str = ...,
         app_version: _builtins.str = ...,
@@ -143,15 +155,15 @@ class RegisterDeviceRequest(_message.Message):
         binding_ttl: _duration_pb2.Duration | None = ...,
         binding_generation: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "binding_generation", b"binding_generation", "binding_ttl", b"binding_ttl", "expiration", b"expiration", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "binding_generation", b"binding_generation", "binding_ttl", b"binding_ttl", "expiration", b"expiration", "fcm", b"fcm", "target", b"target", "web_push", b"web_push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "app_version", b"app_version", "attributes", b"attributes", "binding_generation", b"binding_generation", "binding_ttl", b"binding_ttl", "device_id", b"device_id", "expiration", b"expiration", "locale", b"locale", "session_id", b"session_id", "target", b"target", "time_zone", b"time_zone", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "app_version", b"app_version", "attributes", b"attributes", "binding_generation", b"binding_generation", "binding_ttl", b"binding_ttl", "device_id", b"device_id", "expiration", b"expiration", "fcm", b"fcm", "locale", b"locale", "session_id", b"session_id", "target", b"target", "time_zone", b"time_zone", "user_id", b"user_id", "web_push", b"web_push"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__binding_generation: _TypeAlias = _typing.Literal["binding_generation"]  # noqa: Y015
     _WhichOneofArgType__binding_generation: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation"]  # noqa: Y015
     _WhichOneofReturnType_expiration: _TypeAlias = _typing.Literal["binding_ttl"]  # noqa: Y015
     _WhichOneofArgType_expiration: _TypeAlias = _typing.Literal["expiration", b"expiration"]  # noqa: Y015
-    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["apns"]  # noqa: Y015
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["apns", "fcm", "web_push"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__binding_generation) -> _WhichOneofReturnType__binding_generation | None: ...
@@ -225,11 +237,14 @@ class RegisterAnonymousDeviceRequest(_message.Message):
 
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     APNS_FIELD_NUMBER: _builtins.int
+    FCM_FIELD_NUMBER: _builtins.int
+    WEB_PUSH_FIELD_NUMBER: _builtins.int
     LOCALE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     APP_VERSION_FIELD_NUMBER: _builtins.int
     ATTRIBUTES_FIELD_NUMBER: _builtins.int
     BINDING_GENERATION_FIELD_NUMBER: _builtins.int
+    TARGET_NONCE_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Names the installation within the application; keep it on the device for as long as the app is installed. 1 to 128
     characters without control characters. Empty: the server makes one.
@@ -246,9 +261,21 @@ class RegisterAnonymousDeviceRequest(_message.Message):
     """The client's own count of the logins and logouts of this device, 1 or more, as in RegisterDeviceRequest. Absent: no
     protection from late calls.
     """
+    target_nonce: _builtins.str
+    """What was pushed to the target as `bellhop_target_nonce`, up to 128 characters: shows that the target is the
+    caller's. A wrong one, or one older than an hour, counts as none. Empty: nothing is shown.
+    """
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
         """An Apple device."""
+
+    @_builtins.property
+    def fcm(self) -> _device_pb2.FcmTarget:
+        """A device that Firebase reaches."""
+
+    @_builtins.property
+    def web_push(self) -> _device_pb2.WebPushTarget:
+        """A browser."""
 
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -261,19 +288,22 @@ class RegisterAnonymousDeviceRequest(_message.Message):
         *,
         device_id: _builtins.str = ...,
         apns: _device_pb2.ApnsTarget | None = ...,
+        fcm: _device_pb2.FcmTarget | None = ...,
+        web_push: _device_pb2.WebPushTarget | None = ...,
         locale: _builtins.str = ...,
         time_zone: _builtins.str = ...,
         app_version: _builtins.str = ...,
         attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         binding_generation: _builtins.int | None = ...,
+        target_nonce: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "binding_generation", b"binding_generation", "target", b"target"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "binding_generation", b"binding_generation", "fcm", b"fcm", "target", b"target", "web_push", b"web_push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "app_version", b"app_version", "attributes", b"attributes", "binding_generation", b"binding_generation", "device_id", b"device_id", "locale", b"locale", "target", b"target", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "app_version", b"app_version", "attributes", b"attributes", "binding_generation", b"binding_generation", "device_id", b"device_id", "fcm", b"fcm", "locale", b"locale", "target", b"target", "target_nonce", b"target_nonce", "time_zone", b"time_zone", "web_push", b"web_push"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__binding_generation: _TypeAlias = _typing.Literal["binding_generation"]  # noqa: Y015
     _WhichOneofArgType__binding_generation: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation"]  # noqa: Y015
-    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["apns"]  # noqa: Y015
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["apns", "fcm", "web_push"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__binding_generation) -> _WhichOneofReturnType__binding_generation | None: ...
@@ -451,11 +481,14 @@ class UpdateDeviceRequest(_message.Message):
 
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     APNS_FIELD_NUMBER: _builtins.int
+    FCM_FIELD_NUMBER: _builtins.int
+    WEB_PUSH_FIELD_NUMBER: _builtins.int
     LOCALE_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
     APP_VERSION_FIELD_NUMBER: _builtins.int
     SET_ATTRIBUTES_FIELD_NUMBER: _builtins.int
     REMOVE_ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    TARGET_NONCE_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Required. 1 to 128 characters without control characters."""
     locale: _builtins.str
@@ -470,9 +503,21 @@ class UpdateDeviceRequest(_message.Message):
     """A new version text, up to 64 characters, no control characters. Absent: the stored one stays. Present and empty: it
     is forgotten.
     """
+    target_nonce: _builtins.str
+    """What was pushed to the target as `bellhop_target_nonce`, up to 128 characters: shows that the target, the present one
+    or the stored one, is the device's. A wrong one, or one older than an hour, counts as none. Empty: nothing is shown.
+    """
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
         """An Apple device."""
+
+    @_builtins.property
+    def fcm(self) -> _device_pb2.FcmTarget:
+        """A device that Firebase reaches."""
+
+    @_builtins.property
+    def web_push(self) -> _device_pb2.WebPushTarget:
+        """A browser."""
 
     @_builtins.property
     def set_attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -491,15 +536,18 @@ class UpdateDeviceRequest(_message.Message):
         *,
         device_id: _builtins.str = ...,
         apns: _device_pb2.ApnsTarget | None = ...,
+        fcm: _device_pb2.FcmTarget | None = ...,
+        web_push: _device_pb2.WebPushTarget | None = ...,
         locale: _builtins.str | None = ...,
         time_zone: _builtins.str | None = ...,
         app_version: _builtins.str | None = ...,
         set_attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         remove_attributes: _abc.Iterable[_builtins.str] | None = ...,
+        target_nonce: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_app_version", b"_app_version", "_locale", b"_locale", "_time_zone", b"_time_zone", "apns", b"apns", "app_version", b"app_version", "locale", b"locale", "target", b"target", "time_zone", b"time_zone"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_app_version", b"_app_version", "_locale", b"_locale", "_time_zone", b"_time_zone", "apns", b"apns", "app_version", b"app_version", "fcm", b"fcm", "locale", b"locale", "target", b"target", "time_zone", b"time_zone", "web_push", b"web_push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_app_version", b"_app_version", "_locale", b"_locale", "_time_zone", b"_time_zone", "apns", b"apns", "app_version", b"app_version", "device_id", b"device_id", "locale", b"locale", "remove_attributes", b"remove_attributes", "set_attributes", b"set_attributes", "target", b"target", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_app_version", b"_app_version", "_locale", b"_locale", "_time_zone", b"_time_zone", "apns", b"apns", "app_version", b"app_version", "device_id", b"device_id", "fcm", b"fcm", "locale", b"locale", "remove_attributes", b"remove_attributes", "set_attributes", b"set_attributes", "target", b"target", "target_nonce", b"target_nonce", "time_zone", b"time_zone", "web_push", b"web_push"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__app_version: _TypeAlias = _typing.Literal["app_version"]  # noqa: Y015
     _WhichOneofArgType__app_version: _TypeAlias = _typing.Literal["_app_version", b"_app_version"]  # noqa: Y015
@@ -507,7 +555,7 @@ class UpdateDeviceRequest(_message.Message):
     _WhichOneofArgType__locale: _TypeAlias = _typing.Literal["_locale", b"_locale"]  # noqa: Y015
     _WhichOneofReturnType__time_zone: _TypeAlias = _typing.Literal["time_zone"]  # noqa: Y015
     _WhichOneofArgType__time_zone: _TypeAlias = _typing.Literal["_time_zone", b"_time_zone"]  # noqa: Y015
-    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["apns"]  # noqa: Y015
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["apns", "fcm", "web_push"]  # noqa: Y015
     _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__app_version) -> _WhichOneofReturnType__app_version | None: ...

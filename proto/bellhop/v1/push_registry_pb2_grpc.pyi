@@ -53,7 +53,8 @@ class PushRegistryStub:
     RegisterDevice: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.RegisterDeviceRequest, _push_registry_pb2.RegisterDeviceResponse]
     """Binds a device to a user, creating or moving it as needed. This is the login.
 
-    A known device moves to this user, and a known token moves to this device: the device that held it is taken out.
+    A known device moves to this user, and a known target (token, installation id or endpoint) moves to this device: the
+    device that held it is taken out.
     All in one transaction that has been committed when this returns: from then on nothing that is still queued for a
     former user is handed over (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still
     arrive. Replaces whatever the device had, and forgets what is empty here, but an absent `target`, which stays.
@@ -67,7 +68,7 @@ class PushRegistryStub:
     Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
 
     Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
-    call makes another device, and the last one takes the token. A call that is delayed on its way can arrive after a
+    call makes another device, and the last one takes the target. A call that is delayed on its way can arrive after a
     later one; `binding_generation` protects from that.
 
     Errors:
@@ -83,9 +84,14 @@ class PushRegistryStub:
     """Registers a device without a user, or unbinds it and keeps it as an anonymous one.
 
     What is said of `target`, of what is replaced and of messages still queued for a former user holds as in
-    RegisterDevice. But an `app-id` alone takes nothing away: without a client or app secret a token that another
+    RegisterDevice. But an `app-id` alone takes nothing away: without a client or app secret a target that another
     device holds stays there, and this device becomes UNVERIFIED, in no audience, unless the call creates it and brings
-    the `device-secret` of the device that holds the token: then the token moves.
+    the `device-secret` of the device that holds the target: then the target moves.
+
+    A call that ends UNVERIFIED pushes a nonce to the target that it names, silently, as the data key
+    `bellhop_target_nonce`; at most one a minute for a device. Whoever receives it there brings it back within an hour,
+    as `target_nonce` of this method or of UpdateDevice, under the device's `device-secret`: then the target moves and
+    the device is ACTIVE. The push is tried once, and nothing is reported of it; registering again asks for another.
 
     Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
     `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for
@@ -142,9 +148,10 @@ class PushRegistryStub:
     UpdateDevice: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.UpdateDeviceRequest, _push_registry_pb2.UpdateDeviceResponse]
     """Changes the fields that are present, and no others; the user stays. Without any it returns the device.
 
-    A present `target` makes a DEAD device ACTIVE. With a client or app secret a token that another device holds moves
-    here and that device is taken out; with `device-secret` alone it stays there and this device becomes UNVERIFIED.
-    What is queued for the device's user goes to the new token.
+    A present `target` makes a DEAD device ACTIVE. With a client or app secret a target that another device holds moves
+    here and that device is taken out; with `device-secret` alone it stays there and this device becomes UNVERIFIED,
+    until it brings the `target_nonce` that is pushed to that target as in RegisterAnonymousDevice. What is queued for
+    the device's user goes to the new target.
 
     Credential: `client-secret`, `app-secret` or the device's `device-secret`.
 
@@ -221,7 +228,8 @@ class PushRegistryAsyncStub(PushRegistryStub):
     RegisterDevice: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.RegisterDeviceRequest, _push_registry_pb2.RegisterDeviceResponse]  # type: ignore[assignment]
     """Binds a device to a user, creating or moving it as needed. This is the login.
 
-    A known device moves to this user, and a known token moves to this device: the device that held it is taken out.
+    A known device moves to this user, and a known target (token, installation id or endpoint) moves to this device: the
+    device that held it is taken out.
     All in one transaction that has been committed when this returns: from then on nothing that is still queued for a
     former user is handed over (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still
     arrive. Replaces whatever the device had, and forgets what is empty here, but an absent `target`, which stays.
@@ -235,7 +243,7 @@ class PushRegistryAsyncStub(PushRegistryStub):
     Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
 
     Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
-    call makes another device, and the last one takes the token. A call that is delayed on its way can arrive after a
+    call makes another device, and the last one takes the target. A call that is delayed on its way can arrive after a
     later one; `binding_generation` protects from that.
 
     Errors:
@@ -251,9 +259,14 @@ class PushRegistryAsyncStub(PushRegistryStub):
     """Registers a device without a user, or unbinds it and keeps it as an anonymous one.
 
     What is said of `target`, of what is replaced and of messages still queued for a former user holds as in
-    RegisterDevice. But an `app-id` alone takes nothing away: without a client or app secret a token that another
+    RegisterDevice. But an `app-id` alone takes nothing away: without a client or app secret a target that another
     device holds stays there, and this device becomes UNVERIFIED, in no audience, unless the call creates it and brings
-    the `device-secret` of the device that holds the token: then the token moves.
+    the `device-secret` of the device that holds the target: then the target moves.
+
+    A call that ends UNVERIFIED pushes a nonce to the target that it names, silently, as the data key
+    `bellhop_target_nonce`; at most one a minute for a device. Whoever receives it there brings it back within an hour,
+    as `target_nonce` of this method or of UpdateDevice, under the device's `device-secret`: then the target moves and
+    the device is ACTIVE. The push is tried once, and nothing is reported of it; registering again asks for another.
 
     Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
     `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for
@@ -310,9 +323,10 @@ class PushRegistryAsyncStub(PushRegistryStub):
     UpdateDevice: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.UpdateDeviceRequest, _push_registry_pb2.UpdateDeviceResponse]  # type: ignore[assignment]
     """Changes the fields that are present, and no others; the user stays. Without any it returns the device.
 
-    A present `target` makes a DEAD device ACTIVE. With a client or app secret a token that another device holds moves
-    here and that device is taken out; with `device-secret` alone it stays there and this device becomes UNVERIFIED.
-    What is queued for the device's user goes to the new token.
+    A present `target` makes a DEAD device ACTIVE. With a client or app secret a target that another device holds moves
+    here and that device is taken out; with `device-secret` alone it stays there and this device becomes UNVERIFIED,
+    until it brings the `target_nonce` that is pushed to that target as in RegisterAnonymousDevice. What is queued for
+    the device's user goes to the new target.
 
     Credential: `client-secret`, `app-secret` or the device's `device-secret`.
 
@@ -392,7 +406,8 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_push_registry_pb2.RegisterDeviceResponse, _abc.Awaitable[_push_registry_pb2.RegisterDeviceResponse]]:
         """Binds a device to a user, creating or moving it as needed. This is the login.
 
-        A known device moves to this user, and a known token moves to this device: the device that held it is taken out.
+        A known device moves to this user, and a known target (token, installation id or endpoint) moves to this device: the
+        device that held it is taken out.
         All in one transaction that has been committed when this returns: from then on nothing that is still queued for a
         former user is handed over (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still
         arrive. Replaces whatever the device had, and forgets what is empty here, but an absent `target`, which stays.
@@ -406,7 +421,7 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
 
         Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
-        call makes another device, and the last one takes the token. A call that is delayed on its way can arrive after a
+        call makes another device, and the last one takes the target. A call that is delayed on its way can arrive after a
         later one; `binding_generation` protects from that.
 
         Errors:
@@ -428,9 +443,14 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         """Registers a device without a user, or unbinds it and keeps it as an anonymous one.
 
         What is said of `target`, of what is replaced and of messages still queued for a former user holds as in
-        RegisterDevice. But an `app-id` alone takes nothing away: without a client or app secret a token that another
+        RegisterDevice. But an `app-id` alone takes nothing away: without a client or app secret a target that another
         device holds stays there, and this device becomes UNVERIFIED, in no audience, unless the call creates it and brings
-        the `device-secret` of the device that holds the token: then the token moves.
+        the `device-secret` of the device that holds the target: then the target moves.
+
+        A call that ends UNVERIFIED pushes a nonce to the target that it names, silently, as the data key
+        `bellhop_target_nonce`; at most one a minute for a device. Whoever receives it there brings it back within an hour,
+        as `target_nonce` of this method or of UpdateDevice, under the device's `device-secret`: then the target moves and
+        the device is ACTIVE. The push is tried once, and nothing is reported of it; registering again asks for another.
 
         Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
         `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for
@@ -505,9 +525,10 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_push_registry_pb2.UpdateDeviceResponse, _abc.Awaitable[_push_registry_pb2.UpdateDeviceResponse]]:
         """Changes the fields that are present, and no others; the user stays. Without any it returns the device.
 
-        A present `target` makes a DEAD device ACTIVE. With a client or app secret a token that another device holds moves
-        here and that device is taken out; with `device-secret` alone it stays there and this device becomes UNVERIFIED.
-        What is queued for the device's user goes to the new token.
+        A present `target` makes a DEAD device ACTIVE. With a client or app secret a target that another device holds moves
+        here and that device is taken out; with `device-secret` alone it stays there and this device becomes UNVERIFIED,
+        until it brings the `target_nonce` that is pushed to that target as in RegisterAnonymousDevice. What is queued for
+        the device's user goes to the new target.
 
         Credential: `client-secret`, `app-secret` or the device's `device-secret`.
 

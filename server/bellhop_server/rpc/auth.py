@@ -40,6 +40,7 @@ ACCESS: dict[str, Access] = {
     "/bellhop.v1.Notifier/ListMessages": _APP,
     "/bellhop.v1.Notifier/ListResults": _APP,
     "/bellhop.v1.Notifier/CancelMessage": _APP,
+    "/bellhop.v1.Notifier/ExplainSend": _APP,
 }
 
 _KNOWN_KEYS = frozenset((APP_ID, AUTHORIZATION, BIND_GRANT, *KEYS.values()))
