@@ -1,39 +1,30 @@
 """The way to APNs under one key in one environment: its connections, and the provider token they all show."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
-from bellhop_server.domain.device import ApnsEnvironment
 from bellhop_server.ports import Clock
-from bellhop_server.providers.apns.account import Account
 from bellhop_server.providers.apns.outcomes import TOO_MANY_UPDATES
-from bellhop_server.providers.apns.token import MIN_INTERVAL, ProviderToken
+from bellhop_server.providers.apns.token import MIN_INTERVAL, ProviderToken, TokenKey
 from bellhop_server.providers.http2 import Connection
+from bellhop_server.providers.line import Line
 from bellhop_server.providers.pool import Pool
-
-if TYPE_CHECKING:
-    from bellhop_server.providers.apns.flight import Flight
-
 
 _UPDATES_REFUSED = 10
 
 
-class Line:
+class ApnsLine(Line):
     """A pool of connections bound to one team and key (APNs binds each by its first push). Several applications that
     have the same key share it.
     """
 
-    def __init__(self, pool: Pool, authority: str, token: ProviderToken, clock: Clock) -> None:
-        self.pool = pool
+    def __init__(self, key: TokenKey, pool: Pool, authority: str, token: ProviderToken, clock: Clock) -> None:
+        super().__init__(pool, clock)
+        self.key = key
         self.token = token
         self.head = ((b":method", b"POST"), (b":scheme", b"https"), (b":authority", authority.encode()))
         self.authorization = (b"authorization", b"")
         """The header field of the token to send now. Looked at for each request, so that a connection never sees an
         older token behind a newer one."""
-        self.accounts: set[Account] = set()
-        """Those that send by it."""
-        self.flights: set[Flight] = set()
-        """What is under way here."""
         self.doubted: tuple[Connection, ...] = ()
         """The connections there were when the key was refused; empty once a later one has taken it."""
         self.updates_refused = 0
@@ -89,15 +80,16 @@ class Line:
             self.replace("provider token refused elsewhere")
         return False
 
-    def accepted(self, connection: Connection | None, environment: ApnsEnvironment) -> None:
+    def accepted(self, connection: Connection) -> None:
         """A push was taken: nothing is wrong with the key and its token."""
         self.trust(connection)
         if self.updates_refused:
             self.updates_refused = 0
+            environment, *_ = self.key
             for account in self.accounts:
-                account.breakers.disprove(environment, TOO_MANY_UPDATES)
+                account.breakers.disprove((environment.name,), TOO_MANY_UPDATES)
 
-    def trust(self, connection: Connection | None) -> None:
+    def trust(self, connection: Connection) -> None:
         """That connection took the key, whatever it answered."""
         if connection not in self.doubted:
             self.doubted = ()
