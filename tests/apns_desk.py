@@ -91,7 +91,7 @@ class Desk:
             notification=Notification(title="Hello"),
             priority=Priority.NORMAL,
             now_or_never=False,
-            deliveries=[Delivery(token, str(uuid.uuid4()), expire_time) for token in tokens or self.tokens(count)],
+            deliveries=[Delivery(token, "", str(uuid.uuid4()), expire_time) for token in tokens or self.tokens(count)],
             deadline=self.clock.monotonic() + seconds,
             apns_topic=topic,
             apns_environment=environment,
