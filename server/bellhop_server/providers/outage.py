@@ -14,16 +14,15 @@ PAUSES = (10.0, 30.0, 120.0, 900.0)
 
 _ALL = (1 << WINDOW) - 1
 
-# What a provider that is away or overloaded looks like from here. The others are our own doing, or of one request.
+# What a provider that is away or overloaded looks like from here. The others are our own doing, of one request, or of
+# one connection that took many with it.
 _SIGNS = frozenset(
     {
         Reason.CONNECTION_REFUSED,
         Reason.CONNECTION_FAILED,
-        Reason.CONNECTION_LOST,
         Reason.CONNECT_TIMEOUT,
         Reason.TLS_FAILED,
         Reason.NO_HTTP2,
-        Reason.PROTOCOL_ERROR,
         Reason.HANDOVER_TIMEOUT,
         Reason.ANSWER_TIMEOUT,
         Reason.PING_TIMEOUT,
