@@ -4,8 +4,8 @@
 keeps a journal of what it saw. `Simulation` starts all simulators at once, as `bellhop simulate` does. The package
 uses nothing else of Bellhop.
 
-Inside, `http2` moves requests and answers and `faults` spoils them, whoever the provider is; `apns` knows what Apple
-says.
+Inside, `http1` and `http2` move requests and answers, `faults` spoils them and `serving` brings it all together,
+whoever the provider is; `apns`, `fcm` and `webpush` know what is said.
 """
 
 from bellhop_simulators.apns.concurrency import ConcurrencyPolicy

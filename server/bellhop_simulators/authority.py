@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _LIFETIME = datetime.timedelta(days=7)
@@ -65,8 +65,8 @@ class Authority:
         return context
 
 
-def private_key_pem(key: ec.EllipticCurvePrivateKey) -> str:
-    """`key` as Apple's `.p8` files hold it: PKCS #8, PEM, not encrypted."""
+def private_key_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
+    """`key` as Apple's `.p8` files and Google's service accounts hold it: PKCS #8, PEM, not encrypted."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()

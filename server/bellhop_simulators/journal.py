@@ -7,11 +7,15 @@ tokens stand in clear, because this is a tool for tests.
 Keys of a line:
 
 - `number`: from 1, over all connections and providers; `time`: seconds since the epoch by the simulator's clock
-- `provider`: `apns`; `environment`: `production` or `sandbox`
-- `connection`: from 1, over both environments; `stream`: HTTP/2 stream id
+- `provider`: `apns`, `fcm` or `web_push`; `environment`: of APNs, `production` or `sandbox`; `project`: of FCM;
+  `persona`: of Web Push
+- `http`: `HTTP/2` or `HTTP/1.1`; `connection`: from 1, over all ports of the provider; `stream`: HTTP/2 stream id, or
+  the number of the request on its HTTP/1.1 connection
 - `method`, `path`, `headers` (object; of a repeated header the values are joined with `, `)
-- `body`: the decoded JSON; `body_text` instead, if it is not JSON; null if it was not read
-- `token`, `topic`: device token (lower case) and `apns-topic`; `apns_id`: as answered
+- `body`: the decoded JSON; `body_text` instead, if it is not JSON, `body_base64`, if it is no text; null if it was not
+  read
+- `token`: of the device, of APNs in lower case; `topic`: `apns-topic`, topic of FCM or of Web Push; `message_id`: as
+  answered; `apns_id`: the same of APNs
 - `accepted`: whether the notification was taken. True with no status means: taken, but the sender was not told
 - `status`: as answered, null if nothing was; `reason`: the provider's, or without status one of `REFUSED_STREAM`,
   `GOAWAY`, `MALFORMED` (the stream was not taken), `NO_ANSWER`, `RST_STREAM`, `CONNECTION_RESET`, `CONNECTION_CLOSED`
@@ -20,6 +24,7 @@ Keys of a line:
 """
 
 import asyncio
+import base64
 import json
 import os
 from collections import Counter, deque
@@ -29,7 +34,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from bellhop_simulators.http2.header_blocks import Header
+from bellhop_simulators.http.connection import HttpVersion
+from bellhop_simulators.http.request import Header
 
 
 @dataclass(eq=False, slots=True)
@@ -39,14 +45,17 @@ class Entry:
     number: int
     time: float
     provider: str
-    environment: str
+    environment: str | None
+    project: str | None
+    persona: str | None
+    http: HttpVersion
     connection: int
     stream: int
     header_list: list[Header]
     raw_body: bytes | None
-    token: str
-    topic: str
-    apns_id: str
+    token: str | None
+    topic: str | None
+    message_id: str
     accepted: bool
     status: int | None
     reason: str
@@ -63,8 +72,13 @@ class Entry:
 
     @property
     def body(self) -> Any:
-        """The body decoded from JSON; its text if it is not JSON; None if it was not read."""
+        """The body decoded from JSON; its text if it is not JSON; octets if it is no text; None if it was not read."""
         return self._decoded[1]
+
+    @property
+    def apns_id(self) -> str:
+        """`message_id` of APNs."""
+        return self.message_id if self.provider == "apns" else ""
 
     @property
     def _decoded(self) -> tuple[str, Any]:
@@ -73,7 +87,11 @@ class Entry:
         try:
             return "body", decode_json(self.raw_body)
         except ValueError:
-            return "body_text", self.raw_body.decode("utf-8", "replace")
+            pass
+        try:
+            return "body_text", self.raw_body.decode()
+        except UnicodeDecodeError:
+            return "body_base64", self.raw_body
 
     @property
     def method(self) -> str:
@@ -96,14 +114,18 @@ class Entry:
             "time": round(self.time, 6),
             "provider": self.provider,
             "environment": self.environment,
+            "project": self.project,
+            "persona": self.persona,
+            "http": self.http,
             "connection": self.connection,
             "stream": self.stream,
             "method": self.method,
             "path": self.path,
             "headers": self.headers,
-            key: body,
+            key: base64.b64encode(body).decode() if isinstance(body, bytes) else body,
             "token": self.token,
             "topic": self.topic,
+            "message_id": self.message_id,
             "apns_id": self.apns_id,
             "accepted": self.accepted,
             "status": self.status,

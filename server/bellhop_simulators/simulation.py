@@ -14,6 +14,7 @@ from typing import Any, Self, TextIO
 from bellhop_simulators.apns.simulator import DEFAULT_TOPICS, ApnsSimulator
 from bellhop_simulators.authority import Authority
 from bellhop_simulators.clock import Clock
+from bellhop_simulators.faults.script import Faults
 from bellhop_simulators.journal import Journal
 
 
@@ -32,10 +33,14 @@ class SimulationOptions:
 
 
 class Simulation:
-    """Every provider that is simulated, with one authority and one journal; listens while it is entered."""
+    """Every provider that is simulated, with one authority, one journal and one list of faults.
+
+    Listens while it is entered.
+    """
 
     apns: ApnsSimulator
     journal: Journal
+    faults: Faults
 
     def __init__(self, options: SimulationOptions | None = None, *, clock: Clock | None = None) -> None:
         """Nothing listens before it is entered."""
@@ -73,6 +78,10 @@ class Simulation:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bellhop-simulators-"))
             hosts = dict.fromkeys(("localhost", "127.0.0.1", "::1", options.host))
             self.journal = stack.enter_context(Journal(options.journal))
+            authority = Authority(Path(folder), tuple(hosts))
+            self.faults = Faults()
+            if options.faults is not None:
+                self.faults.load(options.faults)
             self.apns = ApnsSimulator(
                 topics=options.apns_topics,
                 host=options.host,
@@ -80,10 +89,9 @@ class Simulation:
                 sandbox_port=options.apns_sandbox_port,
                 clock=self._clock,
                 journal=self.journal,
-                authority=Authority(Path(folder), tuple(hosts)),
+                faults=self.faults,
+                authority=authority,
             )
-            if options.faults is not None:
-                self.apns.faults.load(options.faults)
             await stack.enter_async_context(self.apns)
             self._stack = stack.pop_all()
         return self

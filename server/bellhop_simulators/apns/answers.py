@@ -1,13 +1,12 @@
-"""What APNs answers: a verdict as headers and body, as it is or as a fault wants it."""
+"""What APNs answers: a verdict as headers and body."""
 
 import json
 import uuid
-from email.utils import formatdate
 
 from bellhop_simulators.apns.rules import Verdict
-from bellhop_simulators.faults.actions import Goaway, Then
+from bellhop_simulators.faults.actions import Then
 from bellhop_simulators.faults.playback import Answer
-from bellhop_simulators.http2.header_blocks import Header
+from bellhop_simulators.http.request import Header
 
 USUAL_REASON = {
     400: "BadDeviceToken",
@@ -32,8 +31,8 @@ def scripted(then: Then, status: int, now: float) -> Verdict:
     return Verdict(status, reason, timestamp)
 
 
-def answer(verdict: Verdict, environment: str, apns_id: str, then: Then, now: float) -> Answer:
-    """What goes out for `verdict`, with the headers and the body of `then`."""
+def answer(verdict: Verdict, environment: str, apns_id: str) -> Answer:
+    """What goes out for `verdict`."""
     headers: list[Header] = [("apns-id", apns_id)]
     body = b""
     if verdict.status == 200:
@@ -44,20 +43,4 @@ def answer(verdict: Verdict, environment: str, apns_id: str, then: Then, now: fl
         if verdict.timestamp is not None:
             error["timestamp"] = verdict.timestamp
         body = json.dumps(error).encode()
-    if then.retry_after is not None:
-        headers.append(("retry-after", str(then.retry_after)))
-    if then.retry_after_date is not None:
-        headers.append(("retry-after", formatdate(now + then.retry_after_date, usegmt=True)))
-    headers += ((name.lower(), value) for name, value in then.headers.items())
-    if then.body is not None:
-        body = then.body.encode()
-    if then.body_size is not None:
-        body = b"x" * then.body_size
-    return Answer(verdict.status, headers, body)
-
-
-def goaway_debug(goaway: Goaway, now: float) -> bytes:
-    """Debug data as Apple sends it: JSON with the reason and a time in milliseconds; or what the script gives."""
-    if goaway.debug or not goaway.reason:
-        return goaway.debug.encode()
-    return json.dumps({"reason": goaway.reason, "timestamp": int(now * 1000)}).encode()
+    return Answer(verdict.status, headers, body, verdict.reason)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from bellhop_simulators.http2.handler import Enforcement
+from bellhop_simulators.http.handler import Enforcement
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from bellhop_simulators.http2.request import Request
+from bellhop_simulators.http.request import Request
 from bellhop_simulators.journal import decode_json
 
 STATUS_OF_REASON = {

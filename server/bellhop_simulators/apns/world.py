@@ -3,24 +3,17 @@
 from dataclasses import dataclass, field
 
 from bellhop_simulators.apns.concurrency import ConcurrencyPolicy
-from bellhop_simulators.apns.connections import Connections
 from bellhop_simulators.apns.devices import ApnsDevices
 from bellhop_simulators.apns.keys import ApnsKeys
 from bellhop_simulators.apns.provider_tokens import ProviderTokens
-from bellhop_simulators.clock import Clock
-from bellhop_simulators.faults.script import Faults
-from bellhop_simulators.journal import Journal
+from bellhop_simulators.serving.world import World
 
 
 @dataclass(eq=False)
-class ApnsWorld:
-    """Keys, phones, faults and records."""
+class ApnsWorld(World):
+    """Keys and phones as well."""
 
-    clock: Clock
-    journal: Journal
     concurrency: ConcurrencyPolicy
-    faults: Faults = field(default_factory=Faults)
-    connections: Connections = field(default_factory=Connections)
     keys: ApnsKeys = field(init=False)
     devices: ApnsDevices = field(init=False)
     provider_tokens: ProviderTokens = field(init=False)

@@ -1,5 +1,6 @@
 """What a fault does: the `then` of a fault script."""
 
+import json
 import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -37,6 +38,12 @@ class Goaway:
             return self.last_stream
         return {"this": stream_id, "before": max(0, stream_id - 2), "all": MAX_STREAM_ID}[self.last_stream]
 
+    def debug_data(self, now: float) -> bytes:
+        """As Apple sends it: JSON with the reason and a time in milliseconds; or what the script gives."""
+        if self.debug or not self.reason:
+            return self.debug.encode()
+        return json.dumps({"reason": self.reason, "timestamp": int(now * 1000)}).encode()
+
 
 @dataclass(frozen=True, slots=True)
 class Then:
@@ -69,7 +76,7 @@ class Then:
         if self.accepted is not None:
             return self.accepted
         if self.status is not None:
-            return self.status == 200
+            return 200 <= self.status < 300
         if self.reset_stream == ErrorCode.REFUSED_STREAM or (self.goaway and not self.goaway.covers(stream_id)):
             return False
         return genuine

@@ -8,18 +8,23 @@ from typing import Any
 from bellhop_simulators.faults.keys import checked, is_count, is_seconds, is_text
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Facts:
-    """What a condition can look at."""
+    """What a condition can look at; None is what the provider does not know of, and fits no condition."""
 
-    environment: str
-    connection: int
-    connection_request: int
-    token: str
-    topic: str
-    app: str
-    key_id: str
-    push_type: str
+    provider: str
+    call: str = "send"
+    environment: str | None = None
+    connection: int = 0
+    connection_request: int = 0
+    token: str | None = None
+    topic: str | None = None
+    app: str | None = None
+    key_id: str | None = None
+    push_type: str | None = None
+    project: str | None = None
+    persona: str | None = None
+    host: str | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -53,6 +58,8 @@ def _one_or_more(test: Any) -> Any:
 _TEXTS = (_one_or_more(is_text), "a text or a list of texts")
 _NUMBERS = (_one_or_more(lambda value: is_count(value) and value > 0), "a number from 1 or a list of them")
 _KINDS = {
+    "provider": (_one_or_more(lambda value: value in ("apns", "fcm", "web_push")), "apns, fcm or web_push"),
+    "call": (_one_or_more(lambda value: value in ("send", "token", "delete")), "send, token or delete"),
     "environment": (_one_or_more(lambda value: value in ("production", "sandbox")), "production or sandbox"),
     "connection": _NUMBERS,
     "connection_request": _NUMBERS,
@@ -61,6 +68,9 @@ _KINDS = {
     "app": _TEXTS,
     "key_id": _TEXTS,
     "push_type": _TEXTS,
+    "project": _TEXTS,
+    "persona": _TEXTS,
+    "host": _TEXTS,
     "request": _NUMBERS,
     "after": (is_count, "a number from 0"),
     "every": (lambda value: is_count(value) and value > 0, "a number from 1"),
@@ -78,8 +88,9 @@ def parse_when(raw: Any, place: str) -> When:
     request = values.pop("request", None)
     counts = {name: values.pop(name) for name in ("after", "every", "share") if name in values}
     wanted = {name: frozenset(value if isinstance(value, list) else [value]) for name, value in values.items()}
-    if "token" in wanted:
-        wanted["token"] = frozenset(token.lower() for token in wanted["token"])
+    if "token" in wanted:  # Apple's are hex digits of either case.
+        wanted["token"] |= {token.lower() for token in wanted["token"]}
+    wanted.setdefault("call", frozenset({"send"}))
     if request is not None and not isinstance(request, list):
         request = [request]
     return When(wanted, request, **counts)

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.utils import formatdate
 
 from bellhop_simulators.faults.actions import Goaway, Then
-from bellhop_simulators.http2.frames import MAX_FRAME_SIZE
-from bellhop_simulators.http2.header_blocks import Header
-from bellhop_simulators.http2.server_connection import ServerConnection
+from bellhop_simulators.http.connection import WHOLE, Connection
+from bellhop_simulators.http.request import Header
 
 GRACE = 0.1
 """Seconds between a graceful GOAWAY and the one that names the last stream."""
@@ -15,11 +15,30 @@ GRACE = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes out."""
+    """What goes out, and the provider's reason for it."""
 
     status: int
     headers: list[Header]
     body: bytes = b""
+    reason: str = ""
+
+
+def dressed(answer: Answer, then: Then, now: float) -> Answer:
+    """`answer` with the headers and the body that `then` gives it."""
+    headers = list(answer.headers)
+    if then.retry_after is not None:
+        headers.append(("retry-after", str(then.retry_after)))
+    if then.retry_after_date is not None:
+        headers.append(("retry-after", formatdate(now + then.retry_after_date, usegmt=True)))
+    if then.headers:
+        given = {name.lower(): value for name, value in then.headers.items()}
+        headers = [(name, value) for name, value in headers if name not in given] + list(given.items())
+    body = answer.body
+    if then.body is not None:
+        body = then.body.encode()
+    if then.body_size is not None:
+        body = b"x" * then.body_size
+    return replace(answer, headers=headers, body=body)
 
 
 def silence(then: Then, stream_id: int) -> str:
@@ -34,7 +53,7 @@ def silence(then: Then, stream_id: int) -> str:
 
 
 def play(
-    connection: ServerConnection,
+    connection: Connection,
     stream_id: int,
     answer: Answer,
     then: Then,
@@ -60,7 +79,7 @@ def play(
                 answer.status,
                 answer.headers,
                 answer.body,
-                chunk=then.fragment or MAX_FRAME_SIZE,
+                chunk=then.fragment or WHOLE,
                 trickle=then.slow_headers,
             )
             answered()
@@ -71,7 +90,7 @@ def play(
         finish()
 
 
-def send_goaway(connection: ServerConnection, goaway: Goaway, last_stream_id: int, debug: bytes) -> None:
+def send_goaway(connection: Connection, goaway: Goaway, last_stream_id: int, debug: bytes) -> None:
     """Send a GOAWAY and, if it says so, see to the end of the connection."""
     connection.goaway(last_stream_id, goaway.code, debug)
     if goaway.then == "linger":

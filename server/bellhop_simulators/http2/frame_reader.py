@@ -6,9 +6,10 @@ Header lists come out whole, padding is taken off, sizes are checked.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bellhop_simulators.http.request import Header
 from bellhop_simulators.http2 import frames
 from bellhop_simulators.http2.errors import ConnectionFailure, ErrorCode
-from bellhop_simulators.http2.header_blocks import Header, HeaderDecoder
+from bellhop_simulators.http2.header_blocks import HeaderDecoder
 
 _MAX_BLOCK = 32_768
 _FIXED_SIZES = {frames.RST_STREAM: 4, frames.PING: 8, frames.WINDOW_UPDATE: 4, frames.PRIORITY: 5}

@@ -4,9 +4,8 @@ from collections.abc import Iterable
 
 import hpack
 
+from bellhop_simulators.http.request import Header
 from bellhop_simulators.http2.errors import ConnectionFailure, ErrorCode
-
-Header = tuple[str, str]
 
 TABLE_SIZE = 4096
 """Octets of the dynamic table, as announced in SETTINGS_HEADER_TABLE_SIZE (its default)."""

@@ -1,9 +1,9 @@
 """A stream of a connection from its HEADERS until both sides are done."""
 
+from bellhop_simulators.http.request import MAX_BODY, Request
 from bellhop_simulators.http2.errors import ConnectionFailure, ErrorCode
 from bellhop_simulators.http2.frame_reader import Frame
 from bellhop_simulators.http2.frames import END_STREAM
-from bellhop_simulators.http2.request import MAX_BODY, Request
 
 _CREDIT_STEP = 16_384
 

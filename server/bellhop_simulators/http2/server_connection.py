@@ -8,21 +8,25 @@ included.
 import asyncio
 from typing import cast
 
+from bellhop_simulators.http.connection import WHOLE, HttpVersion
+from bellhop_simulators.http.handler import Enforcement, Handler
+from bellhop_simulators.http.outlet import Outlet
+from bellhop_simulators.http.request import Header, Request
 from bellhop_simulators.http2 import frames
 from bellhop_simulators.http2.errors import ConnectionFailure, ErrorCode
 from bellhop_simulators.http2.frame_reader import Frame, FrameReader
-from bellhop_simulators.http2.handler import Enforcement, Handler
-from bellhop_simulators.http2.header_blocks import MAX_LIST_SIZE, TABLE_SIZE, Header, HeaderEncoder
+from bellhop_simulators.http2.header_blocks import MAX_LIST_SIZE, TABLE_SIZE, HeaderEncoder
+from bellhop_simulators.http2.malformation import malformation
 from bellhop_simulators.http2.open_stream import OpenStream
-from bellhop_simulators.http2.outlet import Outlet
 from bellhop_simulators.http2.receive_window import FIRST_CREDIT, ReceiveWindow
-from bellhop_simulators.http2.request import Request, malformation
 from bellhop_simulators.http2.send_queue import SendQueue
 from bellhop_simulators.http2.stream_limit import StreamLimit
 
 
 class ServerConnection(asyncio.Protocol):
     """One connection. Every method may be called at any time; those about a stream that is gone do nothing."""
+
+    version: HttpVersion = "HTTP/2"
 
     def __init__(self, handler: Handler, limit: int, enforcement: Enforcement) -> None:
         """`limit` streams may be open at once to begin with."""
@@ -50,7 +54,7 @@ class ServerConnection(asyncio.Protocol):
         headers: list[Header],
         body: bytes = b"",
         *,
-        chunk: int = frames.MAX_FRAME_SIZE,
+        chunk: int = WHOLE,
         trickle: float = 0.0,
     ) -> None:
         """Answer; the body in DATA frames of at most `chunk` octets, the header block in pieces over `trickle` seconds.

@@ -6,7 +6,7 @@ write anew. A TTL of 0 goes with `X-WNS-Cache-Policy: no-cache` only, any other 
 
 import re
 
-from bellhop_simulators.http2.header_blocks import Header
+from bellhop_simulators.http.request import Header
 from bellhop_simulators.webpush.push import MAX_TTL, Push, Verdict
 
 _USUAL_DESCRIPTION = {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bellhop_simulators.http2.header_blocks import Header
+from bellhop_simulators.http.request import Header
 from bellhop_simulators.webpush.browser import BrowserSubscription
 from bellhop_simulators.webpush.decryption import sender_key
 from bellhop_simulators.webpush.vapid import Vapid

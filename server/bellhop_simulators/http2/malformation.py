@@ -1,39 +1,15 @@
-"""A request as it came over HTTP/2, and what makes one malformed (RFC 9113 section 8)."""
+"""What makes a request malformed (RFC 9113 section 8)."""
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
-from bellhop_simulators.http2.header_blocks import Header
+from bellhop_simulators.http.request import Header
 
 _NAME = re.compile(r":?[!#$%&'*+\-.^_`|~0-9a-z]+")
 _FORBIDDEN_IN_VALUE = re.compile(r"[\x00\r\n]")
 _REQUIRED = frozenset({":method", ":scheme", ":path"})
 _PSEUDO = _REQUIRED | {":authority"}
 _CONNECTION_SPECIFIC = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"})
-
-
-@dataclass(slots=True)
-class Request:
-    """One request. `body` is cut at `MAX_BODY` octets, `size` is what came in all."""
-
-    stream_id: int
-    headers: list[Header]
-    body: bytes = b""
-    size: int = 0
-    complete: bool = False
-    """Whether its end came."""
-
-    def header(self, name: str) -> str | None:
-        """The first value of `name`."""
-        for candidate, value in self.headers:
-            if candidate == name:
-                return value
-        return None
-
-
-MAX_BODY = 65_536
-"""Octets of a body that are kept; far above what any provider takes."""
 
 
 def malformation(headers: list[Header]) -> str:

@@ -1,9 +1,11 @@
-"""The connections of a simulator: how many, how fast, and what each fixed for its requests."""
+"""The connections of a simulator: how many, how fast, and how they end."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from bellhop_simulators.apns.provider_tokens import Session
-from bellhop_simulators.http2.server_connection import ServerConnection
+from bellhop_simulators.faults.actions import Goaway
+from bellhop_simulators.faults.playback import send_goaway
+from bellhop_simulators.http.connection import Connection
+from bellhop_simulators.http2.frames import MAX_STREAM_ID
 
 
 @dataclass(eq=False, slots=True)
@@ -13,12 +15,9 @@ class ConnectionRecord:
     number: int
     environment: str
     opened: float
-    wire: ServerConnection
+    wire: Connection
     closed: float | None = None
     requests: int = 0
-    session: Session = field(default_factory=Session)
-    rejected: bool = False
-    """Whether the latest of its answers with 200, 400 or 403 was a rejection."""
     limit_hold: object | None = None
     """Of the fault that holds the limit, if one does: each time it is played another."""
 
@@ -32,7 +31,7 @@ class Connections:
     def __len__(self) -> int:
         return len(self.records)
 
-    def add(self, environment: str, opened: float, wire: ServerConnection) -> ConnectionRecord:
+    def add(self, environment: str, opened: float, wire: Connection) -> ConnectionRecord:
         """Number a new connection."""
         record = ConnectionRecord(len(self.records) + 1, environment, opened, wire)
         self.records.append(record)
@@ -51,3 +50,17 @@ class Connections:
                 start += 1
             most = max(most, end - start + 1)
         return most
+
+    def goaway(self, goaway: Goaway, now: float) -> None:
+        """Send it to all that are open."""
+        for record in self.open:
+            last = MAX_STREAM_ID if goaway.last_stream == "all" else record.wire.highest
+            send_goaway(record.wire, goaway, last, goaway.debug_data(now))
+
+    def disconnect(self, *, reset: bool) -> None:
+        """End all that are open without GOAWAY, in order or with a TCP reset."""
+        for record in self.open:
+            if reset:
+                record.wire.reset()
+            else:
+                record.wire.close()
