@@ -4,16 +4,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from bellhop_server.app.recording import Recorder
-from bellhop_server.app.sheet import Sheet
+from bellhop_server.app.brief import Brief
 from bellhop_server.app.sorting import Sorted, sort
 from bellhop_server.domain import HOUR, MINUTE, SECOND
 from bellhop_server.domain.application import Credential
 from bellhop_server.domain.delivery import Reading
 from bellhop_server.domain.device import ApnsEnvironment, Device, DeviceState, Platform, Target
-from bellhop_server.domain.message import Audience, AudienceKind, Message, Outcome, Result
-from bellhop_server.queue.local import LocalQueue
-from tests.unit.app_fakes import CREDENTIAL, NOW, FakeClock, FakeStore, batch_of, device, found, message
+from bellhop_server.domain.message import Audience, AudienceKind, Message, Outcome
+from tests.unit.app_fakes import CREDENTIAL, NOW, batch_of, device, found, message
 
 pytestmark = pytest.mark.promise("P3")
 
@@ -29,19 +27,13 @@ class Table:
         credentials: Sequence[Credential] = (CREDENTIAL,),
     ) -> None:
         sent = sent or message()
-        recorder = Recorder(FakeStore(sent), LocalQueue(), FakeClock())
-        batch = batch_of(planned)
-        self._ledger = recorder.open(batch, lambda results: None)
-        self.sheet = Sheet(batch, sent, frozenset(sent.audience.exclude_user_ids), self._ledger)
-        self._recorder = recorder
+        brief = Brief(sent, frozenset(sent.audience.exclude_user_ids))
         reading = Reading({each.device_id: found(each) for each in now}, False, list(credentials))
-        self.sorted: Sorted = sort(self.sheet, batch.items, reading, NOW)
+        self.sorted: Sorted = sort(brief, batch_of(planned).items, reading, NOW)
 
     @property
     def withheld(self) -> dict[str, tuple[Outcome, str]]:
-        reports = [ledger.take() for ledger in self._recorder._waiting]
-        results: list[Result] = [result for report in reports for result in report.results]
-        return {result.device_id: (result.outcome, result.reason) for result in results}
+        return {item.device_id: (outcome, reason) for item, outcome, reason in self.sorted.withheld}
 
     @property
     def sent(self) -> list[str]:

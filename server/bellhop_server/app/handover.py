@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from bellhop_server.app.brief import Brief
 from bellhop_server.app.doubt import Doubt
 from bellhop_server.app.fencing import Fence, Mark
 from bellhop_server.app.hygiene import Hygiene
@@ -16,12 +17,11 @@ from bellhop_server.app.sheet import Sheet
 from bellhop_server.app.sorting import Entry, Lot, sort
 from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.batch import ClaimedBatch, Item, NewBatch
-from bellhop_server.domain.delivery import HANDOVER, LEASE, Answer, Chunk, Reading, Verdict
+from bellhop_server.domain.delivery import HANDOVER, LEASE, Answer, Reading, Verdict
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.errors import BellhopError, Unavailable
-from bellhop_server.domain.message import Message, Outcome
+from bellhop_server.domain.message import Outcome
 from bellhop_server.domain.retry import LAST_TRY
-from bellhop_server.domain.terms import terms
 from bellhop_server.ports import Clock, Provider, Store
 
 JITTER = 0.2
@@ -51,7 +51,7 @@ class Handover:
         self._recorder = recorder
         self._hygiene = hygiene
         self._providers = providers
-        self._messages: OrderedDict[int, tuple[Message, frozenset[str]]] = OrderedDict()
+        self._briefs: OrderedDict[int, Brief] = OrderedDict()
 
     async def carry_out(self, batch: ClaimedBatch, settled: Callable[[int], None]) -> bool:
         """Brings every item of a claimed batch to a final result or into a batch of its own for later.
@@ -59,10 +59,9 @@ class Handover:
         `settled` hears how many results more are committed, or lost. False: the batch is ours no longer, or cannot be
         written, and comes again. Raises what the store raises where it is asked about the batch.
         """
-        message, excluded = await self._message(batch.message_ref)
-        by_network = {platform: terms(message, platform) for platform in {item.platform for item in batch.items}}
+        brief = await self._brief(batch.message_ref)
         at_stake = sum(
-            not by_network[item.platform].may_resend(item.doubts + batch.interruptions + 1) for item in batch.items
+            not brief.terms(item.platform).may_resend(item.doubts + batch.interruptions + 1) for item in batch.items
         )
         lane, whole = (batch.app_id, batch.priority), at_stake == len(batch.items)
         async with self._doubt.about(lane, at_stake, whole=whole) as resolved:
@@ -71,7 +70,7 @@ class Handover:
                 resolved(results)
                 settled(results)
 
-            sheet = Sheet(batch, message, excluded, self._recorder.open(batch, count))
+            sheet = Sheet(batch, brief, self._recorder.open(batch, count))
             items = await self._left(sheet) if batch.in_doubt else batch.items
             return await self._try(sheet, items) and await self._finish(sheet)
 
@@ -80,9 +79,9 @@ class Handover:
         while items:
             now = self._clock.now()
             for item in items:
-                if now >= sheet.terms(item.platform).last_call:
+                if now >= sheet.brief.terms(item.platform).last_call:
                     sheet.withhold(item, Outcome.EXPIRED, item.obstacle or "Expired", item.obstacle_status, now)
-            items = [item for item in items if now < sheet.terms(item.platform).last_call]
+            items = [item for item in items if now < sheet.brief.terms(item.platform).last_call]
             try:
                 return not items or await self._attempt(sheet, items)
             except Unavailable:
@@ -90,17 +89,17 @@ class Handover:
                 await self._clock.sleep(STORE_AWAY)
         return True
 
-    async def _message(self, ref: int) -> tuple[Message, frozenset[str]]:
-        known = self._messages.get(ref)
+    async def _brief(self, ref: int) -> Brief:
+        known = self._briefs.get(ref)
         if known is None:
             message = await self._store.get_message_by_ref(ref)
             # Whom it names is in its batches, and may be four megabytes.
             slim = replace(message, audience=replace(message.audience, ids=()))
-            known = self._messages[ref] = slim, frozenset(message.audience.exclude_user_ids)
-            if len(self._messages) > CACHED_MESSAGES:
-                self._messages.popitem(last=False)
+            known = self._briefs[ref] = Brief(slim, frozenset(message.audience.exclude_user_ids))
+            if len(self._briefs) > CACHED_MESSAGES:
+                self._briefs.popitem(last=False)
         else:
-            self._messages.move_to_end(ref)
+            self._briefs.move_to_end(ref)
         return known
 
     async def _left(self, sheet: Sheet) -> list[Item]:
@@ -113,7 +112,7 @@ class Handover:
                 continue
             item.attempts += sheet.batch.interruptions
             item.doubts += sheet.batch.interruptions
-            if sheet.terms(item.platform).may_resend(item.doubts):
+            if sheet.brief.terms(item.platform).may_resend(item.doubts):
                 left.append(item)
             else:
                 sheet.withhold(item, Outcome.UNKNOWN, "Interrupted", 0, now)
@@ -163,7 +162,9 @@ class Handover:
             for item in items:
                 sheet.withhold(item, Outcome.CANCELLED, "Cancelled", 0, now)
             return
-        sorted_out = sort(sheet, items, reading, now)
+        sorted_out = sort(sheet.brief, items, reading, now)
+        for item, outcome, reason in sorted_out.withheld:
+            sheet.withhold(item, outcome, reason, 0, now)
         steps = [self._send(sheet, lot, mark, deadline) for lot in sorted_out.lots]
         if sorted_out.moved:
             for position, _ in sorted_out.moved:
@@ -178,24 +179,11 @@ class Handover:
                 raise failure
 
     async def _send(self, sheet: Sheet, lot: Lot, mark: Mark, deadline: float) -> None:
-        message, credential = sheet.message, lot.way.credential
+        message = sheet.brief.message
         # After its last call nothing is handed over, whatever of it still waits for its turn then.
         end = lot.terms.last_call if lot.until is None else min(lot.until, lot.terms.last_call)
         deadline = min(deadline, self._clock.monotonic() + (end - self._clock.now()) / SECOND)
-        chunk = Chunk(
-            app_id=message.app_id,
-            credential_id=credential.credential_id,
-            credential_version=credential.version,
-            credential=credential.secret,
-            notification=message.notification,
-            priority=message.options.priority,
-            now_or_never=lot.terms.now_or_never,
-            deliveries=lot.deliveries,
-            deadline=deadline,
-            apns_topic=lot.way.apns_topic,
-            apns_environment=lot.way.apns_environment,
-            vapid_public_key=lot.way.vapid_public_key,
-        )
+        chunk = lot.chunk(message, deadline)
         entries = lot.entries
         report = partial(self._report, sheet, entries, mark)
 
@@ -205,7 +193,7 @@ class Handover:
                 mark.end(entry[2])
 
         try:
-            await self._providers[credential.platform].send(chunk, report, handed_over)
+            await self._providers[lot.way.credential.platform].send(chunk, report, handed_over)
         except Exception:
             _log.exception("a provider failed")
         for index, entry in enumerate(entries):
@@ -222,7 +210,7 @@ class Handover:
         sheet.answered(item, device, answer, self._clock.now())
 
     async def _finish(self, sheet: Sheet) -> bool:
-        app_id = sheet.message.app_id
+        app_id = sheet.brief.message.app_id
         for platform, count in sheet.proven.items():
             self._hygiene.note_accepted(app_id, Platform(platform), count)
         await self._hygiene.note_dead(app_id, sheet.refused)
@@ -243,7 +231,7 @@ class Handover:
 
 
 def _last_call(sheet: Sheet, items: Sequence[Item]) -> Micros:
-    return min(sheet.terms(platform).last_call for platform in {item.platform for item in items})
+    return min(sheet.brief.terms(platform).last_call for platform in {item.platform for item in items})
 
 
 def _due(last_call: Micros, now: Micros, delay: float) -> Micros:

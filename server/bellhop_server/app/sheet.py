@@ -2,24 +2,22 @@
 
 from collections import defaultdict
 
+from bellhop_server.app.brief import Brief
 from bellhop_server.app.recording import Ledger
 from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import ClaimedBatch, Item
 from bellhop_server.domain.delivery import Answer
 from bellhop_server.domain.device import Found
-from bellhop_server.domain.message import Message, Outcome, Result
+from bellhop_server.domain.message import Outcome, Result
 from bellhop_server.domain.retry import decide
-from bellhop_server.domain.terms import Terms, terms
 
 
 class Sheet:
     """Takes answers and turns them into results, which the ledger has at once, or into further attempts."""
 
-    def __init__(self, batch: ClaimedBatch, message: Message, excluded: frozenset[str], ledger: Ledger) -> None:
+    def __init__(self, batch: ClaimedBatch, brief: Brief, ledger: Ledger) -> None:
         self.batch = batch
-        self.message = message
-        self.excluded = excluded
-        self._terms: dict[int, Terms] = {}
+        self.brief = brief
         self.ledger = ledger
         self.again: dict[float, list[Item]] = defaultdict(list)
         """By the seconds after which they are tried again."""
@@ -32,13 +30,6 @@ class Sheet:
         self.proven: dict[int, int] = defaultdict(int)
         """By network: how many that had taken one before did so again."""
 
-    def terms(self, platform: int) -> Terms:
-        """On what terms the message goes by that network."""
-        known = self._terms.get(platform)
-        if known is None:
-            known = self._terms[platform] = terms(self.message, platform)
-        return known
-
     def withhold(self, item: Item, outcome: Outcome, reason: str, status: int, now: Micros) -> None:
         """A result without a hand-over."""
         if item.doubts:
@@ -50,7 +41,7 @@ class Sheet:
 
     def answered(self, item: Item, device: Found, answer: Answer, now: Micros) -> None:
         """A hand-over has ended."""
-        outcome = decide(item, answer, self.terms(item.platform), now)
+        outcome = decide(item, answer, self.brief.terms(item.platform), now)
         if isinstance(outcome, float):
             self.again[outcome].append(item)
             return

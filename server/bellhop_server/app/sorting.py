@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from bellhop_server.app.brief import Brief
 from bellhop_server.app.fencing import DIGITS
-from bellhop_server.app.sheet import Sheet
 from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.batch import Item
-from bellhop_server.domain.delivery import HANDOVER, Answer, Delivery, Reading, Verdict
+from bellhop_server.domain.delivery import HANDOVER, Answer, Chunk, Delivery, Reading, Verdict
 from bellhop_server.domain.device import DeviceState, Found
 from bellhop_server.domain.message import AudienceKind, Message, Outcome
 from bellhop_server.domain.routing import Place, Route, route
@@ -30,27 +30,49 @@ class Lot:
     deliveries: list[Delivery]
     entries: list[Entry | None]
 
+    def chunk(self, message: Message, deadline: float) -> Chunk:
+        """What the provider is to carry out by then."""
+        credential = self.way.credential
+        return Chunk(
+            app_id=message.app_id,
+            credential_id=credential.credential_id,
+            credential_version=credential.version,
+            credential=credential.secret,
+            notification=message.notification,
+            priority=message.options.priority,
+            now_or_never=self.terms.now_or_never,
+            deliveries=self.deliveries,
+            deadline=deadline,
+            apns_topic=self.way.apns_topic,
+            apns_environment=self.way.apns_environment,
+            vapid_public_key=self.way.vapid_public_key,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """`moved`: items, with their positions, whose device has another target than the one that was marked."""
+    """`moved`: items, with their positions, whose device has another target than the one that was marked. `withheld`:
+    those that are not to be handed over, each with its outcome and the reason.
+    """
 
     lots: list[Lot]
     moved: list[tuple[int, Item]]
+    withheld: list[tuple[Item, Outcome, str]]
 
 
-def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> Sorted:
-    """Sorts the items by the way they go. What is not to be handed over gets its result here."""
+def sort(brief: Brief, items: Sequence[Item], reading: Reading, now: Micros) -> Sorted:
+    """Sorts the items by the way they go."""
     lots: dict[tuple[int, str, int | None, str, Micros | None], Lot | Answer] = {}
     moved: list[tuple[int, Item]] = []
-    identity = _identity(sheet.message)
+    withheld: list[tuple[Item, Outcome, str]] = []
+    identity = _identity(brief.message)
     find = reading.devices.get
-    to_users = sheet.message.audience.kind is AudienceKind.USERS
+    to_users = brief.message.audience.kind is AudienceKind.USERS
     for position, item in enumerate(items):
         device = find(item.device_id)
-        obstacle = "DeviceGone" if device is None else _obstacle(sheet, to_users, item, device, now)
+        obstacle = "DeviceGone" if device is None else _obstacle(brief, to_users, item, device, now)
         if device is None or obstacle is not None:
-            sheet.withhold(item, Outcome.SUPERSEDED, obstacle or "", 0, now)
+            withheld.append((item, Outcome.SUPERSEDED, obstacle or ""))
             continue
         if device.target_digest[:DIGITS] != item.target_digest:
             item.target_digest, item.platform = device.target_digest[:DIGITS], device.platform
@@ -68,11 +90,11 @@ def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> 
         lot = lots.get(key)
         if lot is None:
             way = route(reading.credentials, Place._make(key[:4]))
-            lot = Lot(way, until, sheet.terms(device.platform), [], []) if isinstance(way, Route) else way
+            lot = Lot(way, until, brief.terms(device.platform), [], []) if isinstance(way, Route) else way
             lots[key] = lot
         if isinstance(lot, Answer):
             outcome = Outcome.NOT_CONFIGURED if lot.verdict is Verdict.NOT_CONFIGURED else Outcome.CONFIG_ERROR
-            sheet.withhold(item, outcome, lot.reason, 0, now)
+            withheld.append((item, outcome, lot.reason))
             continue
         end = lot.terms.expire_time
         lot.deliveries.append(
@@ -84,19 +106,19 @@ def sort(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> 
             )
         )
         lot.entries.append((item, device, position))
-    return Sorted([lot for lot in lots.values() if isinstance(lot, Lot)], moved)
+    return Sorted([lot for lot in lots.values() if isinstance(lot, Lot)], moved, withheld)
 
 
-def _obstacle(sheet: Sheet, to_users: bool, item: Item, device: Found, now: Micros) -> str | None:
+def _obstacle(brief: Brief, to_users: bool, item: Item, device: Found, now: Micros) -> str | None:
     """Why the device, as it is now, is no longer one that the message is for; None: it is."""
-    audience = sheet.message.audience
+    audience = brief.message.audience
     expired = device.binding_expire_time is not None and device.binding_expire_time <= now
     if to_users:
         if device.user_id != item.user_id or device.binding_epoch != item.binding_epoch:
             return "BindingChanged"
         if expired:
             return "BindingExpired"
-    if device.user_id in sheet.excluded and not expired:
+    if device.user_id in brief.excluded and not expired:
         return "UserExcluded"
     if audience.platforms and device.platform not in audience.platforms:
         return "PlatformExcluded"
