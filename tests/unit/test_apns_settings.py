@@ -3,7 +3,8 @@
 import pytest
 
 from bellhop_server.domain.device import ApnsEnvironment
-from bellhop_server.providers.apns.settings import ApnsSettings, Origin
+from bellhop_server.providers.apns.settings import ApnsSettings
+from bellhop_server.providers.origin import Origin
 
 PRODUCTION, SANDBOX = ApnsEnvironment.PRODUCTION, ApnsEnvironment.SANDBOX
 

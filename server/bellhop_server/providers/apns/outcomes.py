@@ -4,21 +4,17 @@ Apple: "Handling notification responses from APNs".
 """
 
 import json
-import re
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
-from bellhop_server.domain import SECOND, Micros
+from bellhop_server.domain import Micros
 from bellhop_server.domain.delivery import Answer, Verdict
 from bellhop_server.providers.engine import Reply
 from bellhop_server.providers.reasons import quote
-
-LONGEST_RETRY_AFTER = 24 * 3600.0
+from bellhop_server.providers.retry_after import retry_after
 
 # The year 9999: what is beyond can be no time.
 _LATEST_MILLIS = 253_402_300_799_999
-_SECONDS = re.compile(rb"[0-9]{1,10}")
 
 
 class Remedy(Enum):
@@ -131,7 +127,7 @@ def judge(reply: Reply, provider_message_id: str, now: Micros) -> Outcome:
         status,
         str(reason),
         provider_message_id,
-        _retry_after(reply.header(b"retry-after"), now),
+        retry_after(reply.header(b"retry-after"), now),
         _invalid_since(body.get("timestamp")) if ruling is _GONE else 0,
     )
     return Outcome(answer, ruling.remedy, known)
@@ -150,17 +146,3 @@ def _invalid_since(millis: object) -> Micros:
     if type(millis) is not int or not 0 < millis <= _LATEST_MILLIS:
         return 0
     return millis * 1000
-
-
-def _retry_after(value: bytes | None, now: Micros) -> float | None:
-    """Seconds, told as such or as an HTTP date (RFC 9110 section 10.2.3); at most a day, and None when unreadable."""
-    if value is None:
-        return None
-    if _SECONDS.fullmatch(value):
-        seconds = float(value)
-    else:
-        try:
-            seconds = parsedate_to_datetime(value.decode("ascii")).timestamp() - now / SECOND
-        except (ValueError, OverflowError):
-            return None
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
