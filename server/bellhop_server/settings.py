@@ -101,6 +101,18 @@ class Settings:
     apns_sandbox_url: str = ""
     """Where APNs sandbox is. Empty: `apns_url` if that is set, else Apple's own."""
 
+    fcm_url: str = ""
+    """Where FCM is. Empty: Google's own."""
+
+    fcm_token_url: str = ""
+    """Where access tokens for FCM are asked for. Empty: Google's own."""
+
+    fcm_rate: int = 10_000
+    """Messages per second for one Firebase project that this server sends at most."""
+
+    web_push_hosts: str = "known"
+    """Which push services browsers may be subscribed at: entries separated by commas."""
+
     provider_ca: Path | None = None
     """PEM file of the only authorities that providers' certificates may come from. Unset: those of the system."""
 
@@ -210,6 +222,22 @@ def _level(value: object) -> str:
     return level
 
 
+def _rate(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
+        raise ValueError("is not a whole number from 1 to 1000000")
+    return value
+
+
+def _url(value: object) -> str:
+    text = _text(value)
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("is not https://host or https://host:port with a path")
+    return text
+
+
 def _origin(value: object) -> str:
     text = _text(value).rstrip("/")
     parts = urlsplit(text)
@@ -229,5 +257,8 @@ _CONVERTERS = {
     "log_level": _level,
     "apns_url": _origin,
     "apns_sandbox_url": _origin,
+    "fcm_url": _origin,
+    "fcm_token_url": _url,
+    "fcm_rate": _rate,
     "provider_ca": _path,
 }
