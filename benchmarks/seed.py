@@ -54,7 +54,7 @@ async def seed(database_url: str, master_key: str, count: int) -> Seeded:
                 [Secret(f"{app_id}{kind}", app_id, kind, digest_of(text), text[-4:], _TIME) for kind, text in kinds],
             )
             key = ApnsCredential("KEY1234567", "TEAM123456", provider_key(), ("com.example.shop",))
-            await store.put_credential(Credential(app_id, f"apns-{app_id}", Platform.APNS, 0, _TIME, key))
+            await store.put_credential(Credential(app_id, f"apns-{app_id}", Platform.APNS, 0, _TIME, key), None)
         # The identities of the other application's devices come after those of the first.
         for app_id, first, end in ((APP, 0, count), (OTHER, count, count + OTHER_DEVICES)):
             for page in range(first, end, _PAGE):

@@ -22,6 +22,7 @@ from bellhop_server.domain.device import ApnsEnvironment, Platform
 from bellhop_server.domain.errors import (
     ApplicationAlreadyExists,
     ApplicationNotFound,
+    ConcurrentChange,
     QuotaExceeded,
     SecretNotFound,
 )
@@ -117,7 +118,7 @@ async def test_unknown_application_is_not_found(store: SqlStore) -> None:
         store.add_secret(secret("s", app_id="ghost"), 1, 10),
         store.list_secrets("ghost", 0, "", 10),
         store.end_secret("ghost", "s", 1),
-        store.put_credential(credential(app_id="ghost")),
+        store.put_credential(credential(app_id="ghost"), None),
         store.delete_credential("ghost", "apns"),
     ):
         with pytest.raises(ApplicationNotFound):
@@ -262,7 +263,7 @@ async def test_last_use_moves_forward_only(store: SqlStore) -> None:
 async def test_credential_reads_as_it_was_written(store: SqlStore) -> None:
     await store.create_application(application(), [])
     probed = replace(credential("probed"), probe=ProbeResult(False, "BadTopic", 90, reached=False))
-    stored = [await store.put_credential(credential()), await store.put_credential(probed)]
+    stored = [await store.put_credential(credential(), None), await store.put_credential(probed, None)]
 
     assert replace(credential(), version=stored[0].version) == stored[0]
     assert stored == await store.list_credentials("shop")
@@ -270,22 +271,51 @@ async def test_credential_reads_as_it_was_written(store: SqlStore) -> None:
 
 async def test_every_replacement_has_a_version_of_its_own(store: SqlStore) -> None:
     await store.create_application(application(), [])
-    stored = await asyncio.gather(*(store.put_credential(credential()) for _ in range(8)))
-    versions = [found.version for found in stored]
+    versions: list[int | None] = [None]
+    for _ in range(3):
+        versions.append((await store.put_credential(credential(), versions[-1])).version)
     [last] = await store.list_credentials("shop")
     await store.delete_credential("shop", "apns")
-    reborn = await store.put_credential(credential())
+    reborn = await store.put_credential(credential(), None)
 
-    assert len(set(versions)) == 8
-    assert max(versions) == last.version
+    assert len(set(versions)) == 4
+    assert versions[-1] == last.version
     assert reborn.version > last.version
+
+
+async def test_of_those_who_replace_the_same_version_at_once_one_does(store: SqlStore) -> None:
+    await store.create_application(application(), [])
+    before: int | None = None
+    for _ in range(2):
+        racing = (store.put_credential(credential(), before) for _ in range(8))
+        told = await asyncio.gather(*racing, return_exceptions=True)
+        [winner] = [found for found in told if isinstance(found, Credential)]
+
+        assert sum(isinstance(found, ConcurrentChange) for found in told) == 7
+        assert [winner] == await store.list_credentials("shop")
+        before = winner.version
+
+
+async def test_what_was_replaced_or_deleted_meanwhile_is_not_replaced(store: SqlStore) -> None:
+    await store.create_application(application(), [])
+    first = await store.put_credential(credential(), None)
+    second = await store.put_credential(credential(), first.version)
+    for replaces in (None, first.version):
+        with pytest.raises(ConcurrentChange):
+            await store.put_credential(credential(), replaces)
+    assert [second] == await store.list_credentials("shop")
+
+    await store.delete_credential("shop", "apns")
+    with pytest.raises(ConcurrentChange):
+        await store.put_credential(credential(), second.version)
+    assert await store.list_credentials("shop") == []
 
 
 async def test_credential_is_deleted_once(store: SqlStore) -> None:
     await store.create_application(application(), [])
     await store.create_application(application("other"), [])
-    kept = await store.put_credential(credential(app_id="other"))
-    await store.put_credential(credential())
+    kept = await store.put_credential(credential(app_id="other"), None)
+    await store.put_credential(credential(), None)
 
     assert [await store.delete_credential("shop", "apns") for _ in range(2)] == [True, False]
     assert [kept] == await store.list_credentials("other")
@@ -294,8 +324,8 @@ async def test_credential_is_deleted_once(store: SqlStore) -> None:
 async def test_credential_lies_sealed_and_opens_only_in_its_place(store: SqlStore, database: Database) -> None:
     await store.create_application(application(), [])
     await store.create_application(application("other"), [])
-    await store.put_credential(credential())
-    mine = await store.put_credential(credential(app_id="other"))
+    await store.put_credential(credential(), None)
+    mine = await store.put_credential(credential(app_id="other"), None)
     sealed = await database.read(
         lambda connection: connection.execute(
             select(credentials.c.sealed).where(credentials.c.app_id == "shop")

@@ -33,7 +33,7 @@ async def queue(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     clock, queue = SystemClock(), LocalQueue()
     recorder = Recorder(store, queue, clock)
     # Without a provider: every device is gone, so that all ends at the fence read.
-    handover = Handover(store, clock, Fence(nullcontext), recorder, Hygiene(store), {})
+    handover = Handover(store, clock, Fence(nullcontext), recorder, Hygiene(store, clock), {})
     deliverer = Deliverer("worker", store, queue, clock, handover)
     async with AsyncExitStack() as stack:
         tasks = [asyncio.create_task(recorder.run()), asyncio.create_task(deliverer.run())]

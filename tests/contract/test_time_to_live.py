@@ -32,7 +32,7 @@ from bellhop_server.domain.lanes import Share
 from bellhop_server.domain.message import Message, MessageState, Outcome, ResendPolicy, SendOptions
 from bellhop_server.domain.notification import ApnsOverride, Notification
 from bellhop_server.domain.planning import AudiencePage
-from bellhop_server.domain.retry import NOW as RIGHT_NOW
+from bellhop_server.domain.terms import NOW as RIGHT_NOW
 from bellhop_server.queue.local import LocalQueue
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import APP, NOW, Known, put_devices, results_of, send
@@ -103,7 +103,7 @@ class Desk:
         self.recorder = Recorder(store, self.queue, self.clock)
         fence = Fence(nullcontext)
         providers = {Platform.APNS: self.provider}
-        self.handover = Handover(store, self.clock, fence, self.recorder, Hygiene(store), providers)
+        self.handover = Handover(store, self.clock, fence, self.recorder, Hygiene(store, self.clock), providers)
         self.cancelling = Cancelling(store, self.queue, self.clock, fence)
 
     async def accept(self, options: SendOptions, notification: Notification | None = None) -> Message:
@@ -147,7 +147,7 @@ class Desk:
 @pytest.fixture
 async def desk(store: SqlStore) -> AsyncIterator[Desk]:
     await store.create_application(Application(APP, "Shop", Policy(AnonymousPolicy.OPEN), 0, 0), [])
-    await store.put_credential(Credential(APP, "apns", Platform.APNS, 1, 0, KEY))
+    await store.put_credential(Credential(APP, "apns", Platform.APNS, 1, 0, KEY), None)
     await put_devices(store._database, [Known("d1"), Known("d2")])
     desk = Desk(store)
     writer = asyncio.create_task(desk.recorder.run())

@@ -81,7 +81,7 @@ class Play:
         async def create() -> None:
             for app_id in APPS:
                 await store.create_application(Application(app_id, "", Policy(), 1, 1), [])
-                await store.put_credential(Credential(app_id, "apns", Platform.APNS, 1, 0, secret))
+                await store.put_credential(Credential(app_id, "apns", Platform.APNS, 1, 0, secret), None)
 
         await self._do(create())
         for app_id in APPS:

@@ -147,7 +147,7 @@ class Server:
         queue = LocalQueue()
         self.fence = Fence(nullcontext)
         self.recorder = recorder = Recorder(store, queue, clock)
-        self.handover = Handover(store, clock, self.fence, recorder, Hygiene(store), {Platform.APNS: provider})
+        self.handover = Handover(store, clock, self.fence, recorder, Hygiene(store, clock), {Platform.APNS: provider})
         self.deliverer = Deliverer(name, store, queue, clock, self.handover)
         planner, scheduler = Planner(store, queue, clock), Scheduler(store, queue, clock)
         parts = (recorder, self.deliverer, planner, scheduler, Sweeper(store, clock))

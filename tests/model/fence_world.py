@@ -108,7 +108,7 @@ class FenceWorld:
         clock = FakeClock()
         recorder = Recorder(self, LocalQueue(), clock)
         loop.create_task(recorder.run())
-        self._handover = Handover(self, clock, self.fence, recorder, Hygiene(self), {Platform.APNS: self})
+        self._handover = Handover(self, clock, self.fence, recorder, Hygiene(self, clock), {Platform.APNS: self})
         self._registering = Registering(self, clock, self.fence)
         for bound in setting.bound:
             self.phones.give(*bound)

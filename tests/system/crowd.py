@@ -41,7 +41,7 @@ async def gather_crowd(database_url: str, master_key: bytes, key: ApnsKey, count
         secret = Secret("s1", APP, SecretKind.APP, digest_of(APP_SECRET), APP_SECRET[-4:], _TIME)
         await store.create_application(Application(APP, "Shop", Policy(), _TIME, _TIME), [secret])
         credential = ApnsCredential(key.key_id, key.team_id, key.p8, tuple(key.topics))
-        await store.put_credential(Credential(APP, "apns", Platform.APNS, 0, _TIME, credential))
+        await store.put_credential(Credential(APP, "apns", Platform.APNS, 0, _TIME, credential), None)
         for first in range(0, count, _PAGE):
             rows = [to_row(_device(number)) for number in range(first, min(first + _PAGE, count))]
             await database.write(partial(_insert, rows=rows))

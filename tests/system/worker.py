@@ -109,7 +109,9 @@ class Worker:
         self.provider = provider
         self.queue = LocalQueue()
         recorder = Recorder(store, self.queue, clock)
-        handover = Handover(store, clock, Fence(nullcontext), recorder, Hygiene(store), {Platform.APNS: provider})
+        handover = Handover(
+            store, clock, Fence(nullcontext), recorder, Hygiene(store, clock), {Platform.APNS: provider}
+        )
         self._deliverer = Deliverer(name, store, self.queue, clock, handover)
         self._parts = (recorder.run(), Planner(store, self.queue, clock).run(), self._deliverer.run())
 

@@ -89,10 +89,13 @@ def found(device: Device) -> Found:
         device.target.platform,
         device.target.address,
         device.target.digest.hex(),
+        device.target.supplement,
         device.target.apns_topic,
         device.target.apns_environment,
+        device.target.vapid_public_key,
         device.target_time,
         device.target_accepted,
+        device.refused_since,
     )
 
 

@@ -30,7 +30,7 @@ class Desk:
             self.clock,
             self.fence,
             self.recorder,
-            Hygiene(self.store),
+            Hygiene(self.store, self.clock),
             {Platform.APNS: self.provider},
         )
 

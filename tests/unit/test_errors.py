@@ -31,6 +31,7 @@ EXAMPLES = (
     errors.RequestIdReused("order-17", "m1"),
     errors.TargetRequired("d1"),
     errors.CredentialRefused("apns", "InvalidProviderToken"),
+    errors.KeyChangeRefused("BKey"),
     errors.ConcurrentChange(),
     errors.StaleBinding("d1", 8),
     errors.AuthAttemptsExceeded(4.0),

@@ -15,7 +15,7 @@ from bellhop_server.domain.message import (
     SendOptions,
 )
 from bellhop_server.domain.notification import Notification
-from bellhop_server.domain.retry import MAX_RESENDS_IN_DOUBT
+from bellhop_server.domain.terms import MAX_RESENDS_IN_DOUBT
 from tests.unit.app_fakes import NOW, batch_of, device, message
 from tests.unit.handover_desk import Desk
 

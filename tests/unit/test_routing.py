@@ -5,7 +5,7 @@ import pytest
 from bellhop_server.domain.application import ApnsCredential, Credential
 from bellhop_server.domain.delivery import Answer, Verdict
 from bellhop_server.domain.device import ApnsEnvironment, Platform
-from bellhop_server.domain.routing import Route, route
+from bellhop_server.domain.routing import Place, Route, route
 
 SANDBOX, PRODUCTION = ApnsEnvironment.SANDBOX, ApnsEnvironment.PRODUCTION
 
@@ -16,7 +16,7 @@ def credential(name: str, *topics: str, environments: tuple[ApnsEnvironment, ...
 
 
 def way(credentials: list[Credential], topic: str = "", environment: ApnsEnvironment | None = None) -> Route | Answer:
-    return route(credentials, Platform.APNS, topic, environment)
+    return route(credentials, Place(Platform.APNS, topic, environment, ""))
 
 
 def test_no_credential_is_not_configured() -> None:
@@ -27,7 +27,7 @@ def test_no_credential_is_not_configured() -> None:
 
 
 def test_another_network_has_no_use_for_an_apns_key() -> None:
-    found = route([credential("apns", "a.b")], Platform.FCM, "", None)
+    found = route([credential("apns", "a.b")], Place(Platform.FCM, "", None, ""))
 
     assert isinstance(found, Answer)
     assert found.verdict is Verdict.NOT_CONFIGURED
