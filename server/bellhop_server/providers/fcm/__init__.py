@@ -1,0 +1,1 @@
+"""Firebase Cloud Messaging, by Google's HTTP v1 API."""
