@@ -16,6 +16,7 @@ Keys of a line:
   read
 - `token`: of the device, of APNs in lower case; `topic`: `apns-topic`, topic of FCM or of Web Push; `message_id`: as
   answered; `apns_id`: the same of APNs
+- `decrypted`: of Web Push, the text that the browser reads in an accepted message; `undecryptable`: why it reads none
 - `accepted`: whether the notification was taken. True with no status means: taken, but the sender was not told
 - `status`: as answered, null if nothing was; `reason`: the provider's, or without status one of `REFUSED_STREAM`,
   `GOAWAY`, `MALFORMED` (the stream was not taken), `NO_ANSWER`, `RST_STREAM`, `CONNECTION_RESET`, `CONNECTION_CLOSED`
@@ -56,6 +57,8 @@ class Entry:
     token: str | None
     topic: str | None
     message_id: str
+    decrypted: str | None
+    undecryptable: str | None
     accepted: bool
     status: int | None
     reason: str
@@ -127,6 +130,8 @@ class Entry:
             "topic": self.topic,
             "message_id": self.message_id,
             "apns_id": self.apns_id,
+            "decrypted": self.decrypted,
+            "undecryptable": self.undecryptable,
             "accepted": self.accepted,
             "status": self.status,
             "reason": self.reason,

@@ -16,6 +16,7 @@ from bellhop_simulators.authority import Authority
 from bellhop_simulators.clock import Clock
 from bellhop_simulators.faults.script import Faults
 from bellhop_simulators.journal import Journal
+from bellhop_simulators.webpush.simulator import WebPushSimulator
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class SimulationOptions:
     apns_port: int = 0
     apns_sandbox_port: int = 0
     apns_topics: tuple[str, ...] = DEFAULT_TOPICS
+    web_push_port: int = 0
     journal: Path | None = None
     """File for the journal's lines; they are appended."""
     faults: Path | None = None
@@ -39,6 +41,7 @@ class Simulation:
     """
 
     apns: ApnsSimulator
+    web_push: WebPushSimulator
     journal: Journal
     faults: Faults
 
@@ -55,15 +58,16 @@ class Simulation:
 
     @property
     def description(self) -> dict[str, Any]:
-        """Where everything is, ready for JSON: `apns_url`, `apns_sandbox_url`, `ca_file` and `credentials`.
+        """Where everything is, ready for JSON: the URLs of all providers, `ca_file` and `credentials`.
 
         `credentials` holds a body of SetCredential for each provider; `app_id` is for the reader to add.
         """
         return {
             "apns_url": self.apns.url,
             "apns_sandbox_url": self.apns.sandbox_url,
+            "web_push_url": self.web_push.url,
             "ca_file": str(self.ca_file),
-            "credentials": {"apns": self.apns.key.credential()},
+            "credentials": {"apns": self.apns.key.credential(), "web_push": self.web_push.credential()},
         }
 
     async def __aenter__(self) -> Self:
@@ -92,7 +96,16 @@ class Simulation:
                 faults=self.faults,
                 authority=authority,
             )
+            self.web_push = WebPushSimulator(
+                host=options.host,
+                port=options.web_push_port,
+                clock=self._clock,
+                journal=self.journal,
+                faults=self.faults,
+                authority=authority,
+            )
             await stack.enter_async_context(self.apns)
+            await stack.enter_async_context(self.web_push)
             self._stack = stack.pop_all()
         return self
 

@@ -58,7 +58,7 @@ async def test_a_process_tells_where_it_is_and_ends_by_a_signal(tmp_path: Path) 
     for number in (signal.SIGTERM, signal.SIGINT):
         process, description = start(str(journal))
         with process:
-            assert set(description) == {"apns_url", "apns_sandbox_url", "ca_file", "credentials"}
+            assert set(description) == {"apns_url", "apns_sandbox_url", "web_push_url", "ca_file", "credentials"}
             async with await WireClient.connect(Elsewhere(description)) as client:
                 assert (await client.push(apns_topic="com.example.second")).status == 200
                 process.send_signal(number)

@@ -50,6 +50,8 @@ async def test_a_line_tells_the_whole_request(tmp_path: Path) -> None:
                     "topic": "com.example.app",
                     "message_id": reply.headers["apns-id"],
                     "apns_id": reply.headers["apns-id"],
+                    "decrypted": None,
+                    "undecryptable": None,
                     "accepted": True,
                     "status": 200,
                     "reason": "",

@@ -32,6 +32,7 @@ def push(persona: str = "mozilla", *, state: Any = "subscribed", bound: bytes | 
     good = Push(
         message_id="A",
         method="POST",
+        authority="push.example.net",
         path=path,
         headers={name: value for name, value in headers.items() if value is not None},
         repeated="",

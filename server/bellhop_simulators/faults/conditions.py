@@ -25,6 +25,10 @@ class Facts:
     project: str | None = None
     persona: str | None = None
     host: str | None = None
+    decrypted: str | None = None
+    """What the device reads in the message; for the journal alone."""
+    undecryptable: str | None = None
+    """Why it reads nothing; for the journal alone."""
 
 
 @dataclass(eq=False, slots=True)

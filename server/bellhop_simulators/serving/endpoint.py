@@ -181,6 +181,8 @@ class Endpoint:
                 token=facts.token,
                 topic=facts.topic,
                 message_id=message_id,
+                decrypted=facts.decrypted,
+                undecryptable=facts.undecryptable,
                 accepted=accepted,
                 status=status,
                 reason=reason,

@@ -52,6 +52,7 @@ class Apple:
     """The persona."""
 
     name = "apple"
+    id_header = "apns-id"
 
     def path(self, subscription_id: str, *, bound: bool) -> str:
         """`/apple/...`, `bound` to a key or not."""
@@ -63,7 +64,7 @@ class Apple:
         return found["token"] if found else ""
 
     def judge(self, push: Push) -> Verdict:
-        """What it answers; always with an `apns-id`."""
+        """What it answers."""
         reason = _refusal(push)
         if reason:
             return _error(STATUS_OF_REASON[reason], reason)

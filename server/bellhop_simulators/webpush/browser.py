@@ -138,6 +138,8 @@ class BrowserSubscription:
 
     def deliver(self, message: BrowserMessage, *, readable: bool) -> None:
         """Take an accepted message; one that is not `readable` takes its place in the store but is never shown."""
+        if self.state != "subscribed":
+            return
         if self._online:
             if readable:
                 self.messages.append(message)

@@ -30,6 +30,7 @@ class Google:
     """The persona."""
 
     name = "fcm"
+    id_header = ""
 
     def path(self, subscription_id: str, *, bound: bool) -> str:
         """`/fcm/fcm/send/...`, `bound` to a key or not."""

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from bellhop_simulators.webpush.browser import BrowserSubscription
 
 _KEPT = 100_000
-_PATH = re.compile(r"/(?P<persona>[a-z]+)/m/(?P<message_id>[0-9A-F-]{36})")
+_PATH = re.compile(r"/[a-z]+/m/[0-9A-F-]{36}")
 
 
 class MessageResources:
@@ -15,13 +15,16 @@ class MessageResources:
     def __init__(self) -> None:
         self._resources: OrderedDict[str, BrowserSubscription | None] = OrderedDict()
 
-    def add(self, persona: str, message_id: str, subscription: BrowserSubscription | None) -> str:
-        """Make a resource; returns its path."""
-        path = f"/{persona}/m/{message_id}"
-        self._resources[path] = subscription
+    def add(self, persona: str, message_id: str, subscription: BrowserSubscription | None) -> None:
+        """Make a resource."""
+        self._resources[self.path(persona, message_id)] = subscription
         if len(self._resources) > _KEPT:
             self._resources.popitem(last=False)
-        return path
+
+    @staticmethod
+    def path(persona: str, message_id: str) -> str:
+        """The path of a resource."""
+        return f"/{persona}/m/{message_id}"
 
     @staticmethod
     def is_path(path: str) -> bool:

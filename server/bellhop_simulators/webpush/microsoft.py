@@ -31,6 +31,7 @@ class Microsoft:
     """The persona."""
 
     name = "wns"
+    id_header = "x-wns-msg-id"
 
     def path(self, subscription_id: str, *, bound: bool) -> str:
         """`/wns/w/?token=...`, `bound` to a key or not."""

@@ -35,6 +35,7 @@ class Mozilla:
     """The persona."""
 
     name = "mozilla"
+    id_header = ""
 
     def path(self, subscription_id: str, *, bound: bool) -> str:
         """`/mozilla/wpush/v1/...`, or `v2` if the subscription is `bound` to a key."""

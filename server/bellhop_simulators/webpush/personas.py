@@ -16,6 +16,10 @@ class Persona(Protocol):
     def name(self) -> str:
         """`mozilla`, `fcm`, `apple` or `wns`; the first part of its paths."""
 
+    @property
+    def id_header(self) -> str:
+        """The header of every answer that tells the message's id; empty if there is none."""
+
     def path(self, subscription_id: str, *, bound: bool) -> str:
         """Path and query of an endpoint; `bound`: the subscription has an `applicationServerKey`."""
 

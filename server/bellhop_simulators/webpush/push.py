@@ -39,6 +39,8 @@ class Push:
     message_id: str
     """A UUID in upper case."""
     method: str
+    authority: str
+    """Host and port that were called, in lower case, without the port that goes without saying."""
     path: str
     headers: dict[str, str]
     """Of a repeated header the last."""
