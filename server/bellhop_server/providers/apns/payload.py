@@ -100,7 +100,7 @@ def expiration(expire_time: Micros) -> tuple[bytes, bytes]:
 
 
 def _payload(notification: Notification, apns: ApnsOverride, push_type: ApnsPushType) -> dict[str, Any]:
-    aps = _aps(notification, apns, push_type)
+    aps = aps_of(notification, apns, push_type)
     # A management command has no `aps`; everything else has one, be it empty.
     payload: dict[str, Any] = {"aps": aps} if aps or push_type is not ApnsPushType.MDM else {}
     payload |= notification.data
@@ -111,7 +111,8 @@ def _payload(notification: Notification, apns: ApnsOverride, push_type: ApnsPush
     return payload
 
 
-def _aps(notification: Notification, apns: ApnsOverride, push_type: ApnsPushType) -> dict[str, Any]:
+def aps_of(notification: Notification, apns: ApnsOverride, push_type: ApnsPushType) -> dict[str, Any]:
+    """The dictionary `aps` of a payload; what `apns` names wins over the notification."""
     if push_type is ApnsPushType.BACKGROUND:
         # Apple: nothing but `content-available`, so texts that are meant for other networks are left out.
         return {"content-available": 1} | apns.aps
