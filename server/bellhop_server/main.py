@@ -21,6 +21,7 @@ from bellhop_server.app.administering import Administering
 from bellhop_server.app.authenticating import Authenticating
 from bellhop_server.app.cancelling import Cancelling
 from bellhop_server.app.delivering import Deliverer
+from bellhop_server.app.explaining import Explaining
 from bellhop_server.app.fencing import Fence
 from bellhop_server.app.handover import Handover
 from bellhop_server.app.hygiene import Hygiene
@@ -159,6 +160,7 @@ async def _start(
     _keep_running(stack, failed, Planner(store, queue, clock).run())
     _keep_running(stack, failed, Scheduler(store, queue, clock).run())
     _keep_running(stack, failed, Sweeper(store, clock).run())
+    _keep_running(stack, failed, metrics.watch_breakers(providers, clock))
 
     authenticating = Authenticating(store, clock, token)
     stack.push_async_callback(authenticating.flush)
@@ -168,7 +170,12 @@ async def _start(
         ApplicationsServicer(Administering(store, providers, clock)),
         PushRegistryServicer(Registering(store, clock, fence)),
         NotifierServicer(
-            Sending(store, queue, clock), Cancelling(store, queue, clock, fence), watching, store, metrics
+            Sending(store, queue, clock),
+            Cancelling(store, queue, clock, fence),
+            Explaining(store, providers, clock),
+            watching,
+            store,
+            metrics,
         ),
     )
     rpc = RpcServer(servicers, authenticating, admission, metrics, clock, limits=limits, reflection=settings.reflection)

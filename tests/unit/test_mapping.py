@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from bellhop.v1 import applications_pb2 as apps
 from bellhop.v1 import device_pb2, event_pb2, message_pb2
 from bellhop.v1 import notifier_pb2 as notes
-from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.domain import DAY, HOUR
-from bellhop_server.domain.application import ApnsCredential, Credential, Policy, ProbeResult, Secret, SecretKind
+from bellhop_server.domain.application import Policy, Secret, SecretKind
 from bellhop_server.domain.device import ApnsEnvironment, Device, DeviceFacts, DeviceState, Platform, Target
 from bellhop_server.domain.event import AcceptedEvent, ProgressEvent, ResultsEvent, SummaryEvent
 from bellhop_server.domain.fingerprint import fingerprint
@@ -28,7 +27,7 @@ from bellhop_server.domain.message import (
     ResultFilter,
     SendOptions,
 )
-from bellhop_server.domain.notification import ApnsPushType, Priority
+from bellhop_server.domain.notification import ApnsPushType, FcmOverride, Priority, WebPushOverride
 from bellhop_server.rpc import mapping, mapping_message
 
 AT = 1_800_000_000_123_456
@@ -70,6 +69,28 @@ FULL_SEND = notes.SendRequest(
             collapse_key="",
             priority=message_pb2.PRIORITY_HIGH,
         ),
+        fcm=message_pb2.FcmOverride(
+            title="t",
+            body="",
+            data_only=True,
+            data={"c": "3"},
+            channel_id="orders",
+            icon="bell",
+            color="#0a0B0c",
+            android={"notification": {"tag": "x", "notification_count": 3}, "direct_boot_ok": True},
+            ttl={},
+            collapse_key="k",
+            priority=message_pb2.PRIORITY_LOW,
+        ),
+        web_push=message_pb2.WebPushOverride(
+            title="w",
+            body="",
+            options={"tag": "x", "actions": [{"action": "open", "title": "Open"}]},
+            raw_payload="{}",
+            ttl={"seconds": 2419200},
+            collapse_key="",
+            priority=message_pb2.PRIORITY_NORMAL,
+        ),
     ),
     options=message_pb2.SendOptions(
         ttl={"seconds": 3600}, priority=message_pb2.PRIORITY_LOW, resend=message_pb2.RESEND_POLICY_ALWAYS
@@ -110,6 +131,28 @@ def test_a_send_is_carried_over_field_by_field() -> None:
     assert shown.apns.ttl == 60_500_000
     assert shown.apns.payload == {"n": 3, "f": 1.5, "l": [1, "a", None, True, {"d": {}}]}
     assert type(shown.apns.payload["n"]) is int
+    assert shown.fcm == FcmOverride(
+        title="t",
+        body="",
+        data_only=True,
+        data={"c": "3"},
+        channel_id="orders",
+        icon="bell",
+        color="#0a0B0c",
+        android={"notification": {"tag": "x", "notification_count": 3}, "direct_boot_ok": True},
+        ttl=0,
+        collapse_key="k",
+        priority=Priority.LOW,
+    )
+    assert shown.web_push == WebPushOverride(
+        title="w",
+        body="",
+        options={"tag": "x", "actions": [{"action": "open", "title": "Open"}]},
+        raw_payload="{}",
+        ttl=28 * DAY,
+        collapse_key="",
+        priority=Priority.NORMAL,
+    )
 
 
 def test_what_was_not_given_gets_its_default() -> None:
@@ -120,8 +163,9 @@ def test_what_was_not_given_gets_its_default() -> None:
     assert (send.notification.apns.title, send.notification.apns.ttl, send.notification.apns.push_type) == (None,) * 3
 
 
-def test_an_override_that_says_nothing_is_none() -> None:
-    empty = mapping_message.send_of("shop", notes.SendRequest(notification={"title": "Hello", "apns": {}}))
+@pytest.mark.parametrize("network", ["apns", "fcm", "web_push"])
+def test_an_override_that_says_nothing_is_none(network: str) -> None:
+    empty = mapping_message.send_of("shop", notes.SendRequest(notification={"title": "Hello", network: {}}))
     none = mapping_message.send_of("shop", notes.SendRequest(notification={"title": "Hello"}))
 
     assert empty == none
@@ -186,10 +230,14 @@ def test_the_mapping_of_a_send_never_fails_and_has_a_fingerprint(
         notification={
             "badge": number,
             "apns": {"push_type": number, "priority": number, "ttl": {"seconds": seconds, "nanos": number}},
+            "fcm": {"color": text, "priority": number, "ttl": {"seconds": seconds, "nanos": number}},
+            "web_push": {"raw_payload": text, "priority": number, "ttl": {"seconds": seconds, "nanos": number}},
         },
         options={"ttl": {"seconds": seconds, "nanos": number}, "priority": number, "resend": number},
     )
-    json_format.ParseDict({key: value for key, value in struct.items() if _plain(value)}, request.notification.apns.aps)
+    shown = request.notification
+    for each in (shown.apns.aps, shown.fcm.android, shown.web_push.options):
+        json_format.ParseDict({key: value for key, value in struct.items() if _plain(value)}, each)
     assert len(fingerprint(mapping_message.send_of("shop", request))) == 64
 
 
@@ -244,13 +292,6 @@ def test_language_tags_get_their_usual_spelling(given_: str, usual: str) -> None
     assert mapping.normal_locale(given_) == usual
 
 
-def test_targets() -> None:
-    request = reg.RegisterDeviceRequest(apns={"token": "ABcd", "topic": "com.x", "environment": 1})
-    assert mapping.target_of(request) == Target(Platform.APNS, "abcd", "com.x", ApnsEnvironment.SANDBOX)
-    assert mapping.target_of(reg.RegisterDeviceRequest(apns={"token": "ab"})) == Target(Platform.APNS, "ab")
-    assert mapping.target_of(reg.RegisterDeviceRequest()) is None
-
-
 def test_a_device_is_shown_without_its_token() -> None:
     target = Target(Platform.APNS, "ab" * 32, "com.x", ApnsEnvironment.PRODUCTION)
     facts = DeviceFacts("de-AT", "Europe/Vienna", "1.0", {"k": "v"})
@@ -272,7 +313,7 @@ def test_an_anonymous_device_has_no_user_and_no_bind_time() -> None:
     assert (shown.user_id, shown.HasField("bind_time"), shown.apns_environment) == ("", False, 0)
 
 
-def test_secrets_and_credentials_are_shown_without_themselves() -> None:
+def test_a_secret_is_shown_without_itself() -> None:
     secret = mapping.secret(Secret("s1", "shop", SecretKind.APP, b"digest", "wxyz", AT, AT + 1, None))
     assert secret == apps.Secret(
         secret_id="s1",
@@ -281,12 +322,6 @@ def test_secrets_and_credentials_are_shown_without_themselves() -> None:
         create_time=mapping.timestamp(AT),
         expire_time=mapping.timestamp(AT + 1),
     )
-    key = ApnsCredential("KEY1234567", "TEAM123456", "PRIVATE", ("com.x",), (ApnsEnvironment.SANDBOX,))
-    probe = ProbeResult(False, "TimeOut", AT)
-    shown = mapping.credential(Credential("shop", "apns", Platform.APNS, 3, AT, key, probe))
-    assert (shown.apns.key_id, shown.apns.topics, shown.apns.environments) == ("KEY1234567", ["com.x"], [1])
-    assert (shown.probe.ok, shown.probe.reason) == (False, "TimeOut")
-    assert "PRIVATE" not in str(shown)
 
 
 def test_a_policy_gets_its_defaults() -> None:

@@ -1,6 +1,6 @@
 """Explaining a send: what each provider would be asked, without asking it."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -42,7 +42,7 @@ class Explaining:
 
     async def explain(
         self, send: Send, max_devices: int, validate: Callable[[Micros], None]
-    ) -> AsyncIterator[Explained]:
+    ) -> AsyncGenerator[Explained]:
         """The first `max_devices` devices, in the order in which the message would be planned.
 
         What waits for its time is explained as if that were now. Raises what `validate`, called with the time, raises.

@@ -7,7 +7,7 @@ from bellhop.v1 import applications_pb2 as apps
 from bellhop.v1 import applications_pb2_grpc
 from bellhop_server.app.administering import Administering
 from bellhop_server.domain.application import Application, SecretKind
-from bellhop_server.rpc import mapping
+from bellhop_server.rpc import mapping, mapping_credential
 from bellhop_server.rpc.pages import BY_ID, Paging, Position
 from bellhop_server.rpc.validation import validate
 
@@ -92,11 +92,11 @@ class ApplicationsServicer(applications_pb2_grpc.ApplicationsServicer):
 
     async def SetCredential(self, request: apps.SetCredentialRequest, context: Any) -> apps.SetCredentialResponse:
         validate(request)
-        offered = mapping.apns_credential_of(request.apns)
+        offer = mapping_credential.offer_of(request)
         credential = await self._administering.set_credential(
-            request.app_id, request.credential_id, offered, validate_only=request.validate_only
+            request.app_id, request.credential_id, offer, validate_only=request.validate_only
         )
-        return apps.SetCredentialResponse(credential=mapping.credential(credential))
+        return apps.SetCredentialResponse(credential=mapping_credential.credential(credential))
 
     async def ListCredentials(self, request: apps.ListCredentialsRequest, context: Any) -> apps.ListCredentialsResponse:
         validate(request)
@@ -105,7 +105,7 @@ class ApplicationsServicer(applications_pb2_grpc.ApplicationsServicer):
         async def rows() -> AsyncIterator[tuple[apps.Credential, Position]]:
             for each in await self._administering.list_credentials(request.app_id):
                 if each.credential_id > _after(paging):
-                    yield mapping.credential(each), [each.credential_id]
+                    yield mapping_credential.credential(each), [each.credential_id]
 
         page, token = await paging.fill(rows())
         return apps.ListCredentialsResponse(credentials=page, next_page_token=token)

@@ -1,4 +1,4 @@
-"""Messages of the contract to nouns of the domain and back: applications, secrets, credentials, devices."""
+"""Messages of the contract to nouns of the domain and back: applications, secrets, devices, times."""
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,14 +9,12 @@ from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import (
     AnonymousPolicy,
-    ApnsCredential,
     Application,
     Breaker,
-    Credential,
     Policy,
     Secret,
 )
-from bellhop_server.domain.device import ApnsEnvironment, Device, DeviceFacts, Platform, Target
+from bellhop_server.domain.device import Device, DeviceFacts
 
 
 def timestamp(micros: Micros) -> Timestamp:
@@ -60,17 +58,6 @@ def normal_locale(tag: str) -> str:
         elif len(part) == 4:
             parts[index] = part.title()
     return "-".join(parts)
-
-
-def target_of(
-    request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest | reg.UpdateDeviceRequest,
-) -> Target | None:
-    """Where a device is found; None: the request does not say."""
-    if not request.HasField("apns"):
-        return None
-    apns = request.apns
-    environment = ApnsEnvironment(apns.environment) if apns.environment else None
-    return Target(Platform.APNS, apns.token.lower(), apns.topic, environment)
 
 
 def facts_of(request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest) -> DeviceFacts:
@@ -145,35 +132,4 @@ def secret(value: Secret) -> apps.Secret:
         create_time=timestamp(value.create_time),
         expire_time=optional_timestamp(value.expire_time),
         last_use_time=optional_timestamp(value.last_use_time),
-    )
-
-
-def apns_credential_of(credential: apps.ApnsCredential) -> ApnsCredential:
-    """An APNs credential as it came."""
-    return ApnsCredential(
-        key_id=credential.key.key_id,
-        team_id=credential.key.team_id,
-        p8=credential.key.p8,
-        topics=tuple(credential.topics),
-        environments=tuple(map(ApnsEnvironment, credential.environments)),
-    )
-
-
-def credential(value: Credential) -> apps.Credential:
-    """A provider credential as it is shown: without its key."""
-    probe = value.probe
-    assert isinstance(value.secret, ApnsCredential)
-    return apps.Credential(
-        credential_id=value.credential_id,
-        platform=device_pb2.Platform.ValueType(value.platform),
-        update_time=timestamp(value.update_time),
-        apns=apps.ApnsCredentialDetail(
-            key_id=value.secret.key_id,
-            team_id=value.secret.team_id,
-            topics=value.secret.topics,
-            environments=map(device_pb2.ApnsEnvironment.ValueType, value.secret.environments),
-        ),
-        probe=None
-        if probe is None
-        else apps.ProbeResult(ok=probe.ok, reason=probe.reason, probe_time=timestamp(probe.probe_time)),
     )

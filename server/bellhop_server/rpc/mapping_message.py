@@ -4,14 +4,12 @@ A send is mapped before it is validated, because a repeat is recognised by what 
 of a send never fails: what is not valid is carried along, and tells two different requests apart.
 """
 
-from enum import IntEnum
-from typing import Any, TypeVar, cast
-
-from google.protobuf.json_format import ParseDict
-from google.protobuf.struct_pb2 import Struct, Value
+from dataclasses import replace
+from typing import cast
 
 from bellhop.v1 import device_pb2, event_pb2, message_pb2
 from bellhop.v1 import notifier_pb2 as notes
+from bellhop_server.app.explaining import Explained
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.event import AcceptedEvent, Event, ProgressEvent, ResultsEvent, SummaryEvent
 from bellhop_server.domain.message import (
@@ -26,33 +24,32 @@ from bellhop_server.domain.message import (
     Send,
     SendOptions,
 )
-from bellhop_server.domain.notification import ApnsOverride, ApnsPushType, Notification, Priority
+from bellhop_server.domain.notification import Priority
 from bellhop_server.rpc.mapping import micros_of, optional_timestamp, set_timestamp, timestamp
+from bellhop_server.rpc.mapping_notification import enum_of, notification, notification_of
 
 # A message that names more is shown without them.
 SHOWN_IDS = 100
 
-# Whole numbers beyond this are not exact in a double any more, so they are left as they came.
-_EXACT = 2**53
-
-E = TypeVar("E", bound=IntEnum)
-
 
 def send_of(app_id: str, request: notes.SendRequest) -> Send:
     """What a SendRequest asks for, defaults filled in. Never fails."""
+    return replace(explained_of(app_id, request), request_id=request.request_id, message_id=request.message_id)
+
+
+def explained_of(app_id: str, request: notes.SendRequest | notes.ExplainSendRequest) -> Send:
+    """What would be sent, and how. Never fails."""
     return Send(
         app_id=app_id,
         audience=_audience_of(request.audience),
-        notification=_notification_of(request.notification),
+        notification=notification_of(request.notification),
         options=_options_of(request.options),
-        request_id=request.request_id,
-        message_id=request.message_id,
     )
 
 
 def filter_of(value: int) -> ResultFilter:
     """Which results to show."""
-    return _enum(ResultFilter, value) or ResultFilter.ALL
+    return enum_of(ResultFilter, value) or ResultFilter.ALL
 
 
 def _audience_of(audience: message_pb2.Audience) -> Audience:
@@ -65,85 +62,17 @@ def _audience_of(audience: message_pb2.Audience) -> Audience:
             kind, ids = AudienceKind.EVERYONE, ()
         case None:
             kind, ids = cast(AudienceKind, 0), ()
-    platforms = tuple(_enum(Platform, each) for each in audience.platforms)
+    platforms = tuple(enum_of(Platform, each) for each in audience.platforms)
     return Audience(kind, ids, platforms, tuple(audience.exclude_user_ids))
 
 
 def _options_of(options: message_pb2.SendOptions) -> SendOptions:
     return SendOptions(
         ttl=micros_of(options.ttl) if options.HasField("ttl") else DEFAULT_TTL,
-        priority=_enum(Priority, options.priority) or Priority.NORMAL,
-        resend=_enum(ResendPolicy, options.resend) or ResendPolicy.IF_REPLACEABLE,
+        priority=enum_of(Priority, options.priority) or Priority.NORMAL,
+        resend=enum_of(ResendPolicy, options.resend) or ResendPolicy.IF_REPLACEABLE,
         schedule_time=micros_of(options.schedule_time) if options.HasField("schedule_time") else None,
     )
-
-
-def _notification_of(value: message_pb2.Notification) -> Notification:
-    return Notification(
-        title=value.title,
-        subtitle=value.subtitle,
-        body=value.body,
-        image_url=value.image_url,
-        link=value.link,
-        sound=value.sound,
-        badge=value.badge if value.HasField("badge") else None,
-        category=value.category,
-        collapse_key=value.collapse_key,
-        silent=value.silent,
-        data=dict(value.data),
-        thread_id=value.thread_id,
-        # An override that says nothing is none: both are the same message.
-        apns=_apns_of(value.apns) if value.apns.ByteSize() else None,
-    )
-
-
-def _apns_of(value: message_pb2.ApnsOverride) -> ApnsOverride:
-    return ApnsOverride(
-        title=value.title if value.HasField("title") else None,
-        body=value.body if value.HasField("body") else None,
-        title_loc_key=value.title_loc_key,
-        title_loc_args=tuple(value.title_loc_args),
-        loc_key=value.loc_key,
-        loc_args=tuple(value.loc_args),
-        launch_image=value.launch_image,
-        mutable_content=value.mutable_content,
-        content_available=value.content_available,
-        push_type=_enum(ApnsPushType, value.push_type) or None,
-        payload=_object(value.payload),
-        aps=_object(value.aps),
-        ttl=micros_of(value.ttl) if value.HasField("ttl") else None,
-        collapse_key=value.collapse_key if value.HasField("collapse_key") else None,
-        priority=_enum(Priority, value.priority) or None,
-    )
-
-
-def _enum(type_: type[E], value: int) -> E:
-    """The member; what is none is carried along as the number it is, and refused by validation."""
-    try:
-        return type_(value)
-    except ValueError:
-        return cast(E, value)
-
-
-def _object(struct: Struct) -> dict[str, Any]:
-    return {key: _json(value) for key, value in struct.fields.items()}
-
-
-def _json(value: Value) -> Any:
-    match value.WhichOneof("kind"):
-        case "number_value":
-            number = value.number_value
-            return int(number) if abs(number) <= _EXACT and number.is_integer() else number
-        case "string_value":
-            return value.string_value
-        case "bool_value":
-            return value.bool_value
-        case "struct_value":
-            return _object(value.struct_value)
-        case "list_value":
-            return [_json(each) for each in value.list_value.values]
-        case _:
-            return None
 
 
 def push_message(value: Message, counts: MessageCounts, *, full: bool) -> message_pb2.PushMessage:
@@ -158,7 +87,7 @@ def push_message(value: Message, counts: MessageCounts, *, full: bool) -> messag
         expire_time=timestamp(value.expire_time),
         complete_time=optional_timestamp(value.complete_time),
         counts=message_counts(counts),
-        notification=_notification(value.notification) if shown else None,
+        notification=notification(value.notification) if shown else None,
         audience=_audience(value.audience) if shown else None,
     )
 
@@ -177,48 +106,6 @@ def _audience(value: Audience) -> message_pb2.Audience:
             shown.devices.SetInParent()
         case AudienceKind.EVERYONE:
             shown.everyone.SetInParent()
-    return shown
-
-
-def _notification(value: Notification) -> message_pb2.Notification:
-    return message_pb2.Notification(
-        title=value.title,
-        subtitle=value.subtitle,
-        body=value.body,
-        image_url=value.image_url,
-        link=value.link,
-        sound=value.sound,
-        badge=value.badge,
-        category=value.category,
-        collapse_key=value.collapse_key,
-        silent=value.silent,
-        data=value.data,
-        thread_id=value.thread_id,
-        apns=None if value.apns is None else _apns(value.apns),
-    )
-
-
-def _apns(value: ApnsOverride) -> message_pb2.ApnsOverride:
-    shown = message_pb2.ApnsOverride(
-        title=value.title,
-        body=value.body,
-        title_loc_key=value.title_loc_key,
-        title_loc_args=value.title_loc_args,
-        loc_key=value.loc_key,
-        loc_args=value.loc_args,
-        launch_image=value.launch_image,
-        mutable_content=value.mutable_content,
-        content_available=value.content_available,
-        push_type=message_pb2.ApnsPushType.ValueType(value.push_type or 0),
-        collapse_key=value.collapse_key,
-        priority=message_pb2.Priority.ValueType(value.priority or 0),
-    )
-    if value.payload:
-        ParseDict(value.payload, shown.payload)
-    if value.aps:
-        ParseDict(value.aps, shown.aps)
-    if value.ttl is not None:
-        shown.ttl.FromMicroseconds(value.ttl)
     return shown
 
 
@@ -298,3 +185,19 @@ def send_event(event: Event, cursor: str) -> event_pb2.SendEvent:
                 complete_time=optional_timestamp(message.complete_time),
             )
             return event_pb2.SendEvent(cursor=cursor, summary=summary)
+
+
+def explanation(value: Explained) -> notes.ExplainSendResponse:
+    """What would happen for one device."""
+    shown = notes.ExplainSendResponse(
+        device_id=value.device_id,
+        user_id=value.user_id,
+        platform=device_pb2.Platform.ValueType(value.platform or 0),
+    )
+    if value.request is not None:
+        shown.request.url, shown.request.body = value.request.url, value.request.body
+        shown.request.headers.update(value.request.headers)
+        shown.request.body_size, shown.request.body_limit = value.request.body_size, value.request.body_limit
+    elif value.withheld is not None:
+        shown.withheld = message_pb2.Outcome.ValueType(value.withheld)
+    return shown

@@ -1,6 +1,7 @@
 """Numbers for Prometheus. Labels are closed lists: method, status code, network, outcome."""
 
 import threading
+from collections.abc import Mapping
 from itertools import groupby
 from operator import attrgetter
 from types import TracebackType
@@ -12,9 +13,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from bellhop_server.domain.batch import Recorded
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.message import Outcome
-from bellhop_server.ports import Listener, Queue, Subscription, Work
+from bellhop_server.ports import Clock, Listener, Provider, Queue, Subscription, Work
 
 _KIND = attrgetter("platform", "outcome")
+_LOOK_EVERY = 1.0
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -38,6 +40,19 @@ class Metrics:
         self.results = Counter(
             "bellhop_results", "Final results, by network and outcome.", ["platform", "outcome"], registry=self.registry
         )
+        self.breakers = Gauge(
+            "bellhop_breakers_open",
+            "Credentials, and with Web Push services, that are left alone for now.",
+            ["platform"],
+            registry=self.registry,
+        )
+
+    async def watch_breakers(self, providers: Mapping[Platform, Provider], clock: Clock) -> None:
+        """Counts what is left alone, again and again: the thread that serves the numbers must not ask providers."""
+        while True:
+            for platform, provider in providers.items():
+                self.breakers.labels(platform.name.lower()).set(len(provider.breakers()))
+            await clock.sleep(_LOOK_EVERY)
 
 
 class MeasuredQueue(Queue):

@@ -7,6 +7,7 @@ from typing import Any
 from bellhop.v1 import event_pb2, message_pb2, notifier_pb2_grpc
 from bellhop.v1 import notifier_pb2 as notes
 from bellhop_server.app.cancelling import Cancelling
+from bellhop_server.app.explaining import Explaining
 from bellhop_server.app.sending import Sending
 from bellhop_server.app.watching import Watching
 from bellhop_server.domain.device import Platform
@@ -24,19 +25,27 @@ from bellhop_server.rpc.validation import validate
 
 MESSAGES_PAGE, MAX_MESSAGES_PAGE = 50, 500
 RESULTS_PAGE, MAX_RESULTS_PAGE = 200, 1000
+EXPLAINED = 20
 
 # Messages are read from the store with what was sent, up to 4 MiB each, so few at a time.
 _READ_AT_ONCE = 25
 
 
 class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
-    """Maps the Notifier service to `Sending`, `Cancelling` and `Watching`, and its lists to the store."""
+    """Maps the Notifier service to `Sending`, `Cancelling`, `Explaining` and `Watching`, its lists to the store."""
 
     def __init__(
-        self, sending: Sending, cancelling: Cancelling, watching: Watching, store: MessageStore, metrics: Metrics
+        self,
+        sending: Sending,
+        cancelling: Cancelling,
+        explaining: Explaining,
+        watching: Watching,
+        store: MessageStore,
+        metrics: Metrics,
     ) -> None:
         self._sending = sending
         self._cancelling = cancelling
+        self._explaining = explaining
         self._watching = watching
         self._store = store
         self._metrics = metrics
@@ -132,6 +141,15 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
         message = await self._cancelling.cancel(caller().app_id, request.message_id)
         (shown,) = await self._shown([message], notes.MESSAGE_VIEW_BASIC)
         return notes.CancelMessageResponse(message=shown)
+
+    async def ExplainSend(
+        self, request: notes.ExplainSendRequest, context: Any
+    ) -> AsyncGenerator[notes.ExplainSendResponse]:
+        send = mapping_message.explained_of(caller().app_id, request)
+        explained = self._explaining.explain(send, request.max_devices or EXPLAINED, lambda now: validate(request, now))
+        async with aclosing(explained):
+            async for each in explained:
+                yield mapping_message.explanation(each)
 
     async def _shown(self, messages: list[Message], view: int) -> list[message_pb2.PushMessage]:
         counts = await self._store.counts([message.ref for message in messages]) if messages else {}

@@ -12,6 +12,7 @@ from bellhop_server.domain.errors import CredentialsInvalid
 from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.rpc import mapping
 from bellhop_server.rpc.calls import caller, received
+from bellhop_server.rpc.mapping_target import target_of
 from bellhop_server.rpc.pages import BY_ID, Paging, Position
 from bellhop_server.rpc.validation import validate
 
@@ -37,7 +38,7 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
             app_id=caller().app_id,
             device_id=request.device_id,
             user_id=request.user_id,
-            target=mapping.target_of(request),
+            target=target_of(request),
             facts=mapping.facts_of(request),
             proof=caller().proof,
             received=received(),
@@ -59,7 +60,7 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
             app_id=caller().app_id,
             device_id=request.device_id,
             user_id=None,
-            target=mapping.target_of(request),
+            target=target_of(request),
             facts=mapping.facts_of(request),
             proof=caller().proof,
             received=received(),
@@ -96,7 +97,7 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
         device = await self._registering.update(
             app_id=caller().app_id,
             device_id=request.device_id,
-            target=mapping.target_of(request),
+            target=target_of(request),
             locale=mapping.normal_locale(request.locale) if request.HasField("locale") else None,
             time_zone=request.time_zone if request.HasField("time_zone") else None,
             app_version=request.app_version if request.HasField("app_version") else None,

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from bellhop.v1 import message_pb2
 from bellhop_server.domain import Micros
 from bellhop_server.domain.errors import InvalidRequest, Violation
 
@@ -23,9 +25,15 @@ HEX = re.compile(r"[0-9A-Fa-f]*")
 DEVICE_ID_LENGTH = 128
 USER_ID_LENGTH = 512
 MAX_IDS = 10_000
+MAX_DATA = 100
+MAX_TTL = timedelta(days=28)
+NAME_LENGTH = 256
+URL_LENGTH = 2048
+COLLAPSE_KEY_BYTES = 64
 ANONYMOUS = "anonymous"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SPACE_OR_CONTROL = re.compile(r"[\x00-\x20\x7f]")
 # Enough to tell a key from another one; a path must not carry a megabyte back.
 _SHOWN_KEY = 40
 _MAX_SECONDS = 315_576_000_000  # What google.protobuf.Duration allows.
@@ -136,6 +144,34 @@ class Findings:
         latest = self._now + longest // timedelta(microseconds=1)
         if self.timestamp(path, value) and value.seconds * 1_000_000 + value.nanos // 1000 > latest:
             self.add(path, f"must not be more than {longest.days} days ahead")
+
+    def url(self, path: str, value: str, scheme: str = "") -> None:
+        """Empty, or an absolute URI (RFC 3986 section 4.3), of that scheme and with a host where one is named."""
+        if not value:
+            return
+        self.text(path, value, URL_LENGTH)
+        try:
+            parts = urlsplit(value)
+            whole = bool(parts.scheme) and (not scheme or (parts.scheme == scheme and bool(parts.hostname)))
+        except ValueError:
+            whole = False
+        if not whole or _SPACE_OR_CONTROL.search(value):
+            self.add(path, f"is not an absolute {scheme or 'URI'}{' URL' if scheme else ''}")
+
+    def collapse_key(self, path: str, value: str) -> None:
+        """What a later message replaces an earlier one by."""
+        if len(value.encode()) > COLLAPSE_KEY_BYTES:
+            self.add(path, f"has more than {COLLAPSE_KEY_BYTES} bytes")
+        else:
+            self.text(path, value, COLLAPSE_KEY_BYTES, controls=False)
+
+    def handling(
+        self, path: str, value: message_pb2.ApnsOverride | message_pb2.FcmOverride | message_pb2.WebPushOverride
+    ) -> None:
+        """How a message is handled on one network, where that differs."""
+        self.duration(f"{path}.ttl", value.ttl, MAX_TTL)
+        self.collapse_key(f"{path}.collapse_key", value.collapse_key)
+        self.enum(f"{path}.priority", value.priority, message_pb2.Priority.DESCRIPTOR)
 
     def page_size(self, path: str, value: int) -> None:
         """0 for the default, or more."""

@@ -1,9 +1,8 @@
 """The rules of every request, field by field, as the contract's comments state them. All violations are told at once.
 
-What a notification may say is in `validation_message.py`.
+What a target, a credential or a notification may say is in the modules named after them.
 """
 
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,23 +14,20 @@ from bellhop.v1 import device_pb2, event_pb2, message_pb2
 from bellhop.v1 import notifier_pb2 as notes
 from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.domain import Micros
-from bellhop_server.rpc.rules import APP_ID, HEX, LOCALE, MESSAGE_ID, TIME_ZONE, TOPIC, Findings
-from bellhop_server.rpc.validation_message import validate_send
+from bellhop_server.rpc.rules import APP_ID, LOCALE, MESSAGE_ID, TIME_ZONE, Findings
+from bellhop_server.rpc.validation_credential import validate_delete_credential, validate_set_credential
+from bellhop_server.rpc.validation_message import validate_explain_send, validate_send
+from bellhop_server.rpc.validation_target import validate_target
 
 MAX_ATTRIBUTES = 50
 ATTRIBUTE_LENGTH = 256
 DISPLAY_NAME_LENGTH = 128
-P8_LENGTH = 4096
-MAX_TOPICS = 400
 MAX_OVERLAP = timedelta(days=90)
-TOKEN_DIGITS = 512
 CURSOR_LENGTH = 128
 SESSION_LENGTH = 255
+NONCE_LENGTH = 128
 SHORTEST_BINDING = timedelta(minutes=1)
 LONGEST_BINDING = timedelta(days=400)
-
-_CREDENTIAL_ID = re.compile(r"[a-z0-9-]{1,63}")
-_APPLE_ID = re.compile(r"[A-Z0-9]{10}")
 
 
 def validate(request: Message, now: Micros = 0) -> None:
@@ -55,6 +51,7 @@ def _register_anonymous_device(found: Findings, request: reg.RegisterAnonymousDe
     found.text("device_id", request.device_id, 128, controls=False)
     _target_and_facts(found, request)
     _binding_generation(found, request)
+    found.text("target_nonce", request.target_nonce, NONCE_LENGTH)
 
 
 def _binding_generation(
@@ -66,24 +63,9 @@ def _binding_generation(
 
 
 def _target_and_facts(found: Findings, request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest) -> None:
-    _target(found, request)
+    validate_target(found, request)
     _texts(found, request)
     found.string_map("attributes", request.attributes, MAX_ATTRIBUTES, ATTRIBUTE_LENGTH)
-
-
-def _target(
-    found: Findings,
-    request: reg.RegisterDeviceRequest | reg.RegisterAnonymousDeviceRequest | reg.UpdateDeviceRequest,
-) -> None:
-    if not request.HasField("apns"):
-        return
-    token = request.apns.token
-    if found.required("apns.token", bool(token)) and (
-        not HEX.fullmatch(token) or len(token) % 2 or len(token) > TOKEN_DIGITS
-    ):
-        found.add("apns.token", f"is not an even number of hexadecimal digits, 2 to {TOKEN_DIGITS}")
-    found.pattern("apns.topic", request.apns.topic, TOPIC, "a bundle id: [A-Za-z0-9.-]{1,255}")
-    found.enum("apns.environment", request.apns.environment, device_pb2.ApnsEnvironment.DESCRIPTOR)
 
 
 def _texts(
@@ -97,7 +79,7 @@ def _texts(
 
 def _update_device(found: Findings, request: reg.UpdateDeviceRequest) -> None:
     found.device_id("device_id", request.device_id)
-    _target(found, request)
+    validate_target(found, request)
     _texts(found, request)
     found.string_map("set_attributes", request.set_attributes, MAX_ATTRIBUTES, ATTRIBUTE_LENGTH)
     if found.count("remove_attributes", len(request.remove_attributes), MAX_ATTRIBUTES):
@@ -105,6 +87,7 @@ def _update_device(found: Findings, request: reg.UpdateDeviceRequest) -> None:
             found.key(f"remove_attributes[{index}]", key)
             if key in request.set_attributes:
                 found.add(f"remove_attributes[{index}]", "is in set_attributes too")
+    found.text("target_nonce", request.target_nonce, NONCE_LENGTH)
 
 
 def _get_device(found: Findings, request: reg.GetDeviceRequest) -> None:
@@ -217,34 +200,6 @@ def _revoke_secret(found: Findings, request: apps.RevokeSecretRequest) -> None:
     found.required_pattern("secret_id", request.secret_id, MESSAGE_ID, "[A-Za-z0-9_-]{1,64}")
 
 
-def _set_credential(found: Findings, request: apps.SetCredentialRequest) -> None:
-    found.app_id("app_id", request.app_id)
-    found.pattern("credential_id", request.credential_id, _CREDENTIAL_ID, "[a-z0-9-]{1,63}")
-    if not found.required("credential", request.HasField("apns")):
-        return
-    apns = request.apns
-    if found.required("apns.auth", apns.HasField("key")):
-        key = apns.key
-        found.required_pattern("apns.key.key_id", key.key_id, _APPLE_ID, "[A-Z0-9]{10}")
-        found.required_pattern("apns.key.team_id", key.team_id, _APPLE_ID, "[A-Z0-9]{10}")
-        if found.required("apns.key.p8", bool(key.p8)):
-            found.text("apns.key.p8", key.p8, P8_LENGTH)
-    if found.required("apns.topics", bool(apns.topics)) and found.count("apns.topics", len(apns.topics), MAX_TOPICS):
-        seen: set[str] = set()
-        for index, topic in enumerate(apns.topics):
-            at = f"apns.topics[{index}]"
-            found.required_pattern(at, topic, TOPIC, "a bundle id: [A-Za-z0-9.-]{1,255}")
-            if topic in seen:
-                found.add(at, "is there twice")
-            seen.add(topic)
-    found.enums("apns.environments", apns.environments, device_pb2.ApnsEnvironment.DESCRIPTOR)
-
-
-def _delete_credential(found: Findings, request: apps.DeleteCredentialRequest) -> None:
-    found.app_id("app_id", request.app_id)
-    found.required_pattern("credential_id", request.credential_id, _CREDENTIAL_ID, "[a-z0-9-]{1,63}")
-
-
 _RULES: dict[type[Message], Callable[[Findings, Any], None]] = {
     apps.CreateApplicationRequest: _create_application,
     apps.GetApplicationRequest: _one_application,
@@ -254,9 +209,9 @@ _RULES: dict[type[Message], Callable[[Findings, Any], None]] = {
     apps.RotateSecretRequest: _rotate_secret,
     apps.ListSecretsRequest: _list_of_application,
     apps.RevokeSecretRequest: _revoke_secret,
-    apps.SetCredentialRequest: _set_credential,
+    apps.SetCredentialRequest: validate_set_credential,
     apps.ListCredentialsRequest: _list_of_application,
-    apps.DeleteCredentialRequest: _delete_credential,
+    apps.DeleteCredentialRequest: validate_delete_credential,
     reg.RegisterDeviceRequest: _register_device,
     reg.RegisterAnonymousDeviceRequest: _register_anonymous_device,
     reg.UnregisterDeviceRequest: _unregister_device,
@@ -271,4 +226,5 @@ _RULES: dict[type[Message], Callable[[Findings, Any], None]] = {
     notes.ListMessagesRequest: _list_messages,
     notes.ListResultsRequest: _list_results,
     notes.CancelMessageRequest: _cancel_message,
+    notes.ExplainSendRequest: validate_explain_send,
 }

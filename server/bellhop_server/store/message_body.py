@@ -6,9 +6,17 @@ from typing import Any, TypeVar
 
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.message import Audience, AudienceKind
-from bellhop_server.domain.notification import ApnsOverride, ApnsPushType, Notification, Priority
+from bellhop_server.domain.notification import (
+    ApnsOverride,
+    ApnsPushType,
+    FcmOverride,
+    Notification,
+    Priority,
+    WebPushOverride,
+)
 
-T = TypeVar("T", Audience, Notification, ApnsOverride)
+Override = ApnsOverride | FcmOverride | WebPushOverride
+T = TypeVar("T", Audience, Notification, ApnsOverride, FcmOverride, WebPushOverride)
 
 VERSION = 1
 
@@ -20,13 +28,19 @@ _READ: dict[type, dict[str, Any]] = {
         "platforms": lambda values: tuple(Platform(value) for value in values),
         "exclude_user_ids": tuple,
     },
-    Notification: {"apns": lambda value: _read(ApnsOverride, value)},
+    Notification: {
+        "apns": lambda value: _read(ApnsOverride, value),
+        "fcm": lambda value: _read(FcmOverride, value),
+        "web_push": lambda value: _read(WebPushOverride, value),
+    },
     ApnsOverride: {
         "title_loc_args": tuple,
         "loc_args": tuple,
         "push_type": ApnsPushType,
         "priority": Priority,
     },
+    FcmOverride: {"priority": Priority},
+    WebPushOverride: {"priority": Priority},
 }
 
 
@@ -44,12 +58,12 @@ def decode(text: str) -> tuple[Audience, Notification]:
     return _read(Audience, body["audience"]), _read(Notification, body["notification"])
 
 
-def _changed(value: Audience | Notification | ApnsOverride) -> dict[str, Any]:
+def _changed(value: Audience | Notification | Override) -> dict[str, Any]:
     changed = {}
     for each in fields(value):
         content = getattr(value, each.name)
         if content != _default(each):
-            changed[each.name] = _changed(content) if isinstance(content, ApnsOverride) else content
+            changed[each.name] = _changed(content) if isinstance(content, Override) else content
     return changed
 
 
