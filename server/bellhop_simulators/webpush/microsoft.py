@@ -1,7 +1,8 @@
 """Microsoft's push service (WNS as Edge uses it): empty bodies, and all it has to say in headers.
 
 The token is in the query, which has to come back byte for byte: it holds escapes that a client must neither decode nor
-write anew. A TTL of 0 goes with `X-WNS-Cache-Policy: no-cache` only, any other TTL not with it.
+escape again. They are in upper case, into which some HTTP libraries bring any (RFC 3986 section 6.2.2.1). A TTL of 0
+goes with `X-WNS-Cache-Policy: no-cache` only, any other TTL not with it.
 """
 
 import re
@@ -35,7 +36,7 @@ class Microsoft:
 
     def path(self, subscription_id: str, *, bound: bool) -> str:
         """`/wns/w/?token=...`, `bound` to a key or not."""
-        return f"{_PREFIX}w/?token=BQYAAAD%2f{subscription_id}%2b%3d%3d"
+        return f"{_PREFIX}w/?token=BQYAAAD%2F{subscription_id}%2B%3D%3D"
 
     def token(self, path: str) -> str:
         """What names the subscription, as it stands in the query; empty if the path is no endpoint."""

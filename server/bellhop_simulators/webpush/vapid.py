@@ -1,6 +1,6 @@
 """VAPID (RFC 8292): who sends, read from a request and checked as far as all push services check it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -44,14 +44,15 @@ class Vapid:
 @dataclass(frozen=True, slots=True)
 class _Token:
     fault: VapidFault | None
-    claims: dict[str, Any]
+    public_key: bytes = b""
+    claims: dict[str, Any] = field(default_factory=dict)
 
 
 class VapidTokens:
     """Checks Authorization headers; a token that comes again costs no second signature check."""
 
     def __init__(self) -> None:
-        self._seen: dict[tuple[str, bytes], _Token] = {}
+        self._seen: dict[tuple[str, str], _Token] = {}
 
     def check(self, authorization: str | None, crypto_key: str | None, origin: str, now: float) -> Vapid:
         """Read the headers of a push to an endpoint of `origin`, at `now` seconds since the epoch."""
@@ -62,23 +63,18 @@ class VapidTokens:
             return Vapid(VapidFault.UNREADABLE)
         if not encoded:
             return Vapid(VapidFault.NO_KEY)
-        try:
-            point = base64url.decode(encoded)
-            public_key(point)
-        except ValueError:
-            return Vapid(VapidFault.BAD_KEY)
-        read = self._read(token, point)
+        read = self._read(token, encoded)
         subject = read.claims.get("sub")
         fault = read.fault or _judge(read.claims, origin, now)
-        return Vapid(fault, point, subject if isinstance(subject, str) else None)
+        return Vapid(fault, read.public_key, subject if isinstance(subject, str) else None)
 
-    def _read(self, token: str, point: bytes) -> _Token:
-        read = self._seen.get((token, point))
+    def _read(self, token: str, encoded: str) -> _Token:
+        read = self._seen.get((token, encoded))
         if read is None:
-            read = _verify(token, point)
+            read = _verify(token, encoded)
             if len(self._seen) >= _CACHED:
                 self._seen.clear()
-            self._seen[token, point] = read
+            self._seen[token, encoded] = read
         return read
 
 
@@ -98,7 +94,12 @@ def _parameters(text: str, separator: str) -> dict[str, str]:
     return {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
 
 
-def _verify(token: str, point: bytes) -> _Token:
+def _verify(token: str, encoded: str) -> _Token:
+    try:
+        point = base64url.decode(encoded)
+        key = public_key(point)
+    except ValueError:
+        return _Token(VapidFault.BAD_KEY)
     # Time and audience are judged by our own clock at each request.
     unchecked: Options = {
         "verify_exp": False,
@@ -108,12 +109,12 @@ def _verify(token: str, point: bytes) -> _Token:
         "verify_sub": False,
     }
     try:
-        claims = jwt.decode(token, public_key(point), algorithms=["ES256"], options=unchecked)
+        claims = jwt.decode(token, key, algorithms=["ES256"], options=unchecked)
     except jwt.InvalidSignatureError:
-        return _Token(VapidFault.SIGNATURE, {})
+        return _Token(VapidFault.SIGNATURE, point)
     except jwt.InvalidTokenError:
-        return _Token(VapidFault.NO_JWT, {})
-    return _Token(None, claims)
+        return _Token(VapidFault.NO_JWT, point)
+    return _Token(None, point, claims)
 
 
 def _judge(claims: dict[str, Any], origin: str, now: float) -> VapidFault | None:
