@@ -16,10 +16,19 @@ from grpc_status import rpc_status
 
 from bellhop.v1 import applications_pb2 as apps
 from bellhop.v1 import applications_pb2_grpc, notifier_pb2_grpc, push_registry_pb2_grpc
-from bellhop_server.domain.application import Breaker, Credential, ProbeResult
+from bellhop_server.domain.application import (
+    ApnsCredential,
+    Breaker,
+    Credential,
+    CredentialOffer,
+    ProbeResult,
+    ProviderSecret,
+)
 from bellhop_server.domain.delivery import Answer, Chunk, Verdict
-from bellhop_server.domain.device import Platform
+from bellhop_server.domain.device import Platform, Target
+from bellhop_server.domain.errors import InvalidRequest, Violation
 from bellhop_server.main import Server, running_server
+from bellhop_server.providers.apns.token import check_key
 from bellhop_server.rpc.admission import Limits
 from bellhop_server.settings import Address, Settings
 
@@ -48,12 +57,21 @@ class KindProvider:
         for index, delivery in enumerate(chunk.deliveries):
             report(index, Answer(Verdict.ACCEPTED, 200, provider_message_id=delivery.provider_message_id))
 
+    def accept(self, offer: CredentialOffer, present: ProviderSecret | None) -> ProviderSecret:
+        assert isinstance(offer, ApnsCredential)
+        if wrong := check_key(offer):
+            raise InvalidRequest([Violation("apns.key.p8", wrong)])
+        return offer
+
+    async def check_target(self, target: Target) -> list[Violation]:
+        return []
+
     async def probe(self, credential: Credential) -> ProbeResult:
         self.probed.set()
         await self.answers.wait()
         return self.probe_result
 
-    def breakers(self, app_id: str) -> list[Breaker]:
+    def breakers(self, app_id: str | None = None) -> list[Breaker]:
         return []
 
     def forget(self, app_id: str, credential_id: str) -> None:

@@ -191,6 +191,7 @@ async def test_a_provider_that_is_away_says_nothing_about_a_credential(live: Liv
     live.provider.probe_result = ProbeResult(False, "ConnectTimeout", 5, reached=False)
     stored = (await live.applications.SetCredential(credential(), metadata=ADMIN)).credential
     assert (stored.probe.ok, stored.probe.reason) == (False, "ConnectTimeout")
+    await live.applications.SetCredential(credential(), metadata=ADMIN)
     assert live.provider.forgotten == [("shop", "apns")]
 
 

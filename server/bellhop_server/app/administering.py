@@ -18,11 +18,14 @@ from bellhop_server.domain.application import (
     digest_of,
 )
 from bellhop_server.domain.device import Platform
-from bellhop_server.domain.errors import CredentialRefused
+from bellhop_server.domain.errors import ConcurrentChange, CredentialRefused
 from bellhop_server.ports import ApplicationStore, Clock, Provider
 
 LIVE_SECRETS = 10
 ENDED_SECRETS_SHOWN: Micros = 30 * DAY
+
+# How often a credential is set anew that somebody else has replaced in the meantime.
+_REPEATS = 4
 
 _PREFIXES = {SecretKind.CLIENT: "bhc_", SecretKind.APP: "bha_"}
 _HINT_LENGTH = 4
@@ -108,9 +111,34 @@ class Administering:
         """Tries a credential at its provider and stores it, unless the provider refuses it.
 
         A provider that cannot be reached says nothing about the credential, so it is stored and its probe says why.
+        What an offer comes to may hang on the credential that it replaces: if that changes meanwhile, all begins anew.
         Raises ApplicationNotFound, InvalidRequest, CredentialRefused, KeyChangeRefused, ConcurrentChange.
         """
         await self._store.get_application(app_id)
+        for _ in range(_REPEATS):
+            try:
+                return await self._set_credential(app_id, credential_id, offer, validate_only=validate_only)
+            except ConcurrentChange:
+                continue
+        return await self._set_credential(app_id, credential_id, offer, validate_only=validate_only)
+
+    async def list_credentials(self, app_id: str) -> list[Credential]:
+        """All of them, by id. Raises ApplicationNotFound."""
+        credentials = await self._store.list_credentials(app_id)
+        if not credentials:
+            await self._store.get_application(app_id)
+        return credentials
+
+    async def delete_credential(self, app_id: str, credential_id: str) -> bool:
+        """False: there was none. Raises ApplicationNotFound."""
+        existed = await self._store.delete_credential(app_id, credential_id)
+        for provider in self._providers.values():
+            provider.forget(app_id, credential_id)
+        return existed
+
+    async def _set_credential(
+        self, app_id: str, credential_id: str, offer: CredentialOffer, *, validate_only: bool
+    ) -> Credential:
         platform = _platform_of(offer)
         provider = self._providers[platform]
         name = credential_id or _DEFAULT_NAMES[platform]
@@ -129,20 +157,6 @@ class Administering:
         if present is not None:
             self._forget(present)
         return stored
-
-    async def list_credentials(self, app_id: str) -> list[Credential]:
-        """All of them, by id. Raises ApplicationNotFound."""
-        credentials = await self._store.list_credentials(app_id)
-        if not credentials:
-            await self._store.get_application(app_id)
-        return credentials
-
-    async def delete_credential(self, app_id: str, credential_id: str) -> bool:
-        """False: there was none. Raises ApplicationNotFound."""
-        existed = await self._store.delete_credential(app_id, credential_id)
-        for provider in self._providers.values():
-            provider.forget(app_id, credential_id)
-        return existed
 
     def _forget(self, credential: Credential) -> None:
         self._providers[credential.platform].forget(credential.app_id, credential.credential_id)
