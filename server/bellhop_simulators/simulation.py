@@ -15,6 +15,7 @@ from bellhop_simulators.apns.simulator import DEFAULT_TOPICS, ApnsSimulator
 from bellhop_simulators.authority import Authority
 from bellhop_simulators.clock import Clock
 from bellhop_simulators.faults.script import Faults
+from bellhop_simulators.fcm.simulator import DEFAULT_PROJECT, FcmSimulator
 from bellhop_simulators.journal import Journal
 from bellhop_simulators.webpush.simulator import WebPushSimulator
 
@@ -27,6 +28,8 @@ class SimulationOptions:
     apns_port: int = 0
     apns_sandbox_port: int = 0
     apns_topics: tuple[str, ...] = DEFAULT_TOPICS
+    fcm_port: int = 0
+    fcm_project_id: str = DEFAULT_PROJECT
     web_push_port: int = 0
     journal: Path | None = None
     """File for the journal's lines; they are appended."""
@@ -41,6 +44,7 @@ class Simulation:
     """
 
     apns: ApnsSimulator
+    fcm: FcmSimulator
     web_push: WebPushSimulator
     journal: Journal
     faults: Faults
@@ -65,9 +69,15 @@ class Simulation:
         return {
             "apns_url": self.apns.url,
             "apns_sandbox_url": self.apns.sandbox_url,
+            "fcm_url": self.fcm.url,
+            "fcm_token_url": self.fcm.token_url,
             "web_push_url": self.web_push.url,
             "ca_file": str(self.ca_file),
-            "credentials": {"apns": self.apns.key.credential(), "web_push": self.web_push.credential()},
+            "credentials": {
+                "apns": self.apns.key.credential(),
+                "fcm": self.fcm.account.credential(),
+                "web_push": self.web_push.credential(),
+            },
         }
 
     async def __aenter__(self) -> Self:
@@ -96,6 +106,15 @@ class Simulation:
                 faults=self.faults,
                 authority=authority,
             )
+            self.fcm = FcmSimulator(
+                project_id=options.fcm_project_id,
+                host=options.host,
+                port=options.fcm_port,
+                clock=self._clock,
+                journal=self.journal,
+                faults=self.faults,
+                authority=authority,
+            )
             self.web_push = WebPushSimulator(
                 host=options.host,
                 port=options.web_push_port,
@@ -105,6 +124,7 @@ class Simulation:
                 authority=authority,
             )
             await stack.enter_async_context(self.apns)
+            await stack.enter_async_context(self.fcm)
             await stack.enter_async_context(self.web_push)
             self._stack = stack.pop_all()
         return self

@@ -22,6 +22,7 @@ from bellhop_simulators import (
     SimulationOptions,
 )
 from tests.unit.apns_wire import WireClient
+from tests.unit.http1_wire import Http1Client
 
 PROGRAM = """
 import sys
@@ -58,7 +59,8 @@ async def test_a_process_tells_where_it_is_and_ends_by_a_signal(tmp_path: Path) 
     for number in (signal.SIGTERM, signal.SIGINT):
         process, description = start(str(journal))
         with process:
-            assert set(description) == {"apns_url", "apns_sandbox_url", "web_push_url", "ca_file", "credentials"}
+            urls = {"apns_url", "apns_sandbox_url", "fcm_url", "fcm_token_url", "web_push_url"}
+            assert set(description) == urls | {"ca_file", "credentials"}
             async with await WireClient.connect(Elsewhere(description)) as client:
                 assert (await client.push(apns_topic="com.example.second")).status == 200
                 process.send_signal(number)
@@ -108,6 +110,28 @@ async def test_the_credential_is_a_body_of_set_credential() -> None:
     sandbox_only = simulation.apns.keys.add(["com.example.a"], environments=["sandbox"])
     parsed = ParseDict(sandbox_only.credential("second"), SetCredentialRequest())
     assert (parsed.credential_id, list(parsed.apns.environments)) == ("second", [APNS_ENVIRONMENT_SANDBOX])
+
+
+async def test_the_credential_of_fcm_is_one_too() -> None:
+    async with Simulation(SimulationOptions(fcm_project_id="shop-1")) as simulation:
+        account = simulation.fcm.account
+        request = ParseDict({"appId": "shop", **simulation.description["credentials"]["fcm"]}, SetCredentialRequest())
+
+    file = json.loads(request.fcm.service_account_json)
+    assert (request.credential_id, request.fcm.sender_id) == ("fcm", account.sender_id)
+    assert (file["project_id"], file["token_uri"]) == ("shop-1", simulation.description["fcm_token_url"])
+
+
+async def test_one_script_and_one_journal_serve_all() -> None:
+    async with Simulation() as simulation:
+        simulation.faults.add({"status": 503}, {"provider": "fcm"})
+        async with (
+            await WireClient.connect(simulation.apns) as apns,
+            await Http1Client.connect(simulation.fcm.url, simulation.ca_file) as fcm,
+        ):
+            assert (await apns.push()).status == 200
+            assert (await fcm.call("POST", "/v1/projects/example-project/messages:send")).status == 503
+        assert [(entry.number, entry.provider) for entry in simulation.journal.entries] == [(1, "apns"), (2, "fcm")]
 
 
 async def test_a_simulation_has_a_journal_faults_and_a_clock(tmp_path: Path) -> None:

@@ -61,21 +61,21 @@ class ApnsConversation:
 
     def facts(self, request: Request) -> Facts:
         """What the header list tells."""
-        return self._facts(dict(request.headers))
+        return self._facts(request, dict(request.headers))
 
     def judge(self, request: Request) -> ApnsCase:
         """Judge a push."""
         headers = dict(request.headers)
         # Authentication is looked at first, whatever is told in the end, because the connection's limit depends on it.
         refused = self._world.provider_tokens.check(self._session, headers.get("authorization"), self._environment)
-        facts = self._facts(headers)
+        facts = self._facts(request, headers)
         repeated = len(headers) != len(request.headers)
         verdict = self._verdict(request, headers, facts, refused, repeated=repeated)
         given = headers.get("apns-id")
         apns_id = given if given is not None and rules.is_uuid(given) else str(uuid.uuid4()).upper()
         return ApnsCase(self._world, request, facts, apns_id, verdict)
 
-    def _facts(self, headers: dict[str, str]) -> Facts:
+    def _facts(self, request: Request, headers: dict[str, str]) -> Facts:
         topic = headers.get("apns-topic", "")
         return Facts(
             "apns",
@@ -85,7 +85,7 @@ class ApnsConversation:
             app=rules.bundle_id(topic),
             key_id=self._world.provider_tokens.key_id(headers.get("authorization")),
             push_type=headers.get("apns-push-type", ""),
-            host=headers.get(":authority", "").partition(":")[0],
+            host=request.host,
         )
 
     def _verdict(

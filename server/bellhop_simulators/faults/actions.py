@@ -1,8 +1,9 @@
 """What a fault does: the `then` of a fault script."""
 
+import dataclasses
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from bellhop_simulators.faults.keys import FaultScriptError, checked, is_count, is_flag, is_seconds, is_text
@@ -53,7 +54,7 @@ class Then:
     reason: str | None = None
     timestamp: int | None = None
     age: float | None = None
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
     retry_after: float | str | None = None
     retry_after_date: float | None = None
     body: str | None = None
@@ -69,6 +70,8 @@ class Then:
     initial_window: int | None = None
     restore_after: float | None = None
     accepted: bool | None = None
+    quota: Literal["project", "device", "topic"] | None = None
+    field: str | None = None
     summary: str = ""
 
     def accepts(self, genuine: bool, stream_id: int) -> bool:
@@ -121,6 +124,8 @@ _KINDS = {
     "initial_window": (lambda value: is_count(value) and value <= _MAX_WINDOW, "a number of octets up to 2^31 - 1"),
     "restore_after": _SECONDS,
     "accepted": (is_flag, "true or false"),
+    "quota": (lambda value: value in ("project", "device", "topic"), "project, device or topic"),
+    "field": _TEXT,
 }
 _GOAWAY_KINDS = {
     "last_stream": (

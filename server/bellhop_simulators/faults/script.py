@@ -1,15 +1,17 @@
 """The fault script: when a simulator misbehaves, and how.
 
 A script is a JSON object `{"faults": [FAULT, ...]}`. For each request the first fault whose `when` fits and which is
-not used up is played. An unknown key is an error that names its place.
+not used up is played. One script may serve all providers. An unknown key is an error that names its place.
 
 FAULT is `{"name": TEXT, "when": {...}, "times": N, "then": {...}}`; only `then` is required. `times` is how often it
 is played at most (default: without end).
 
 `when`, all of which must hold; each takes one value or a list of values:
 
-- `environment` (`production`, `sandbox`), `connection` (number, from 1), `token`, `topic`, `app` (topic without the
-  suffix of a push type), `key_id`, `push_type`
+- `provider` (`apns`, `fcm`, `web_push`), `call` (`send`, `token`, `delete`; without it only `send` fits),
+  `connection` (number at its provider, from 1), `token`, `topic`, `host`
+- of APNs: `environment` (`production`, `sandbox`), `app` (topic without the suffix of a push type), `push_type`; of FCM:
+  `project`; of both: `key_id`; of Web Push: `persona`. A key that a provider does not know fits none of its requests
 
 and which of the requests that fit:
 
@@ -27,6 +29,8 @@ and which of the requests that fit:
   for each DATA frame
 - `no_answer`: true
 - `reset_stream`: code of RST_STREAM, number or name (`REFUSED_STREAM`, `INTERNAL_ERROR`, ...)
+- over HTTP/1.1 `reset_stream` and a `goaway` that does not cover the request close the connection without an answer;
+  other `goaway`, `max_concurrent_streams` and `initial_window` close it behind the answer
 - `connection`: `reset` (TCP reset once the request was read), `close` (TLS ends in order, without GOAWAY)
 - `goaway`: `{"last_stream": "this" | "before" | "all" | NUMBER, "code": 0, "reason": TEXT, "debug": TEXT, "then":
   "close" | "linger"}`. `this` (default) covers the request and those before it, `before` all but it, `all` is the
@@ -35,8 +39,9 @@ and which of the requests that fit:
   leaves closing to the client
 - `max_concurrent_streams`: announced now; `restore_after`: seconds after which the simulator's own limit comes back;
   `initial_window`: octets of a request's body before the client has to wait, announced now
+- of FCM: `quota` (`project`, `device`, `topic`: what a QuotaFailure is about), `field` (that a BadRequest names)
 - `accepted`: whether the notification counts as taken. Default: true with a genuine 200 whatever becomes of its
-  answer; false with a `status` other than 200, with `REFUSED_STREAM` and for a request above the GOAWAY's last stream
+  answer; false with a `status` other than 2xx, with `REFUSED_STREAM` and for a request above the GOAWAY's last stream
 """
 
 import json

@@ -1,6 +1,9 @@
 """A request as it came, over either version of HTTP."""
 
+import re
 from dataclasses import dataclass
+
+_PORT = re.compile(r":[0-9]*$")
 
 Header = tuple[str, str]
 
@@ -29,3 +32,8 @@ class Request:
             if candidate == name:
                 return value
         return None
+
+    @property
+    def host(self) -> str:
+        """Name or address that the client called, without the port."""
+        return _PORT.sub("", self.header(":authority") or "").strip("[]").lower()
