@@ -104,6 +104,8 @@ class ScriptedNotifier(notifier_pb2_grpc.NotifierServicer):
         self.hung_up = threading.Event()
         self.stall_after: int | None = None
         self.cancels: list[str] = []
+        self.explains: list[notifier_pb2.ExplainSendRequest] = []
+        self.explanations: list[notifier_pb2.ExplainSendResponse] = []
         self.cancelled = message_pb2.PushMessage(message_id="m1", state=message_pb2.MESSAGE_STATE_CANCELLED)
 
     def Send(
@@ -134,6 +136,15 @@ class ScriptedNotifier(notifier_pb2_grpc.NotifierServicer):
     ) -> notifier_pb2.CancelMessageResponse:
         self.cancels.append(request.message_id)
         return notifier_pb2.CancelMessageResponse(message=self.cancelled)
+
+    def ExplainSend(
+        self, request: notifier_pb2.ExplainSendRequest, context: grpc.ServicerContext
+    ) -> Iterator[notifier_pb2.ExplainSendResponse]:
+        self.explains.append(request)
+        after, refusal = self.cuts.pop(0) if self.cuts else (len(self.explanations), None)
+        yield from self.explanations[:after]
+        if refusal:
+            refusal.abort(context)
 
     def _play(
         self, events: Sequence[event_pb2.SendEvent], context: grpc.ServicerContext
@@ -178,6 +189,12 @@ class ScriptedRegistry(_Noting, push_registry_pb2_grpc.PushRegistryServicer):
         device = device_pb2.Device(device_id=request.device_id, user_id=request.user_id)
         return push_registry_pb2.RegisterDeviceResponse(device=device, device_secret="bhd_1", created=True)
 
+    def RegisterAnonymousDevice(
+        self, request: push_registry_pb2.RegisterAnonymousDeviceRequest, context: grpc.ServicerContext
+    ) -> push_registry_pb2.RegisterAnonymousDeviceResponse:
+        self._note(request, context)
+        return push_registry_pb2.RegisterAnonymousDeviceResponse()
+
     def UnregisterDevice(
         self, request: push_registry_pb2.UnregisterDeviceRequest, context: grpc.ServicerContext
     ) -> push_registry_pb2.UnregisterDeviceResponse:
@@ -208,7 +225,11 @@ class ScriptedRegistry(_Noting, push_registry_pb2_grpc.PushRegistryServicer):
 
 
 class ScriptedApplications(_Noting, applications_pb2_grpc.ApplicationsServicer):
-    """Has one application and says yes to the rest."""
+    """Has one application with `credentials`, and says yes to the rest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.credentials: list[applications_pb2.Credential] = []
 
     def CreateApplication(
         self, request: applications_pb2.CreateApplicationRequest, context: grpc.ServicerContext
@@ -259,13 +280,21 @@ class ScriptedApplications(_Noting, applications_pb2_grpc.ApplicationsServicer):
         self, request: applications_pb2.SetCredentialRequest, context: grpc.ServicerContext
     ) -> applications_pb2.SetCredentialResponse:
         self._note(request, context)
-        return applications_pb2.SetCredentialResponse(
-            credential=applications_pb2.Credential(
-                credential_id=request.credential_id or "apns",
-                platform=device_pb2.PLATFORM_APNS,
-                probe=applications_pb2.ProbeResult(ok=True),
-            )
+        kind = request.WhichOneof("credential") or ""
+        credential = applications_pb2.Credential(
+            credential_id=request.credential_id or kind.replace("_", "-"),
+            platform=device_pb2.Platform.Value(f"PLATFORM_{kind.upper()}"),
+            probe=applications_pb2.ProbeResult(ok=True),
         )
+        if kind == "web_push":
+            credential.web_push.vapid_public_key = "BL7a"
+        return applications_pb2.SetCredentialResponse(credential=credential)
+
+    def ListCredentials(
+        self, request: applications_pb2.ListCredentialsRequest, context: grpc.ServicerContext
+    ) -> applications_pb2.ListCredentialsResponse:
+        self._note(request, context)
+        return applications_pb2.ListCredentialsResponse(credentials=self.credentials)
 
 
 class ScriptedServer:

@@ -335,7 +335,7 @@ def test_a_broken_credential_file_is_refused_without_showing_it(run: Run, server
     Path("body.json").write_text(text)
 
     done = run("app", "credential", "set", "--json-file", "body.json")
-    assert done.err == "bellhop: --json-file is not a body of SetCredential for APNs.\n"
+    assert done.err == "bellhop: --json-file is not a body of SetCredential.\n"
     assert server.applications.requests == []
 
 

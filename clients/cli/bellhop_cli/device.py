@@ -1,9 +1,12 @@
 """`bellhop device`: which device is whose."""
 
+import json
+from typing import TextIO
+
 import click
 from google.protobuf.duration_pb2 import Duration
 
-from bellhop.v1.device_pb2 import ApnsEnvironment, ApnsTarget, DeviceState, Platform
+from bellhop.v1.device_pb2 import ApnsEnvironment, ApnsTarget, DeviceState, FcmTarget, Platform, WebPushTarget
 from bellhop_cli.connection import Server, run, server_options
 from bellhop_cli.output import DurationType, console, json_line, label, moment, printable, table
 
@@ -58,9 +61,18 @@ def list_(server: Server, user_id: str, anonymous: bool | None, states: tuple[st
 @command.command("register")
 @click.argument("device_id", metavar="[DEVICE]", default="")
 @click.option("--user", "user_id", required=True, help="Whom to bind it to.")
-@click.option("--apns-token", help="Its token, hexadecimal. Needed for a new device.")
+@click.option("--apns-token", help="An Apple device: its token, hexadecimal.")
 @click.option("--topic", default="", help="Bundle id. Default: the first one of the credential.")
 @click.option("--environment", type=click.Choice(["sandbox", "production"]), help="Default: as the credential says.")
+@click.option("--fcm", "fcm_token", help="A device that Firebase reaches: its registration token.")
+@click.option("--fid", help="The same: its installation id.")
+@click.option(
+    "--web-push",
+    "subscription",
+    type=click.File("r", encoding="utf-8"),
+    help="A browser: its PushSubscription as JSON; - for standard input.",
+)
+@click.option("--vapid-public-key", default="", help="That it subscribed with. Default: the credential's current one.")
 @click.option("--session", "session_id", default="", help="A name for this login, to end it by.")
 @click.option(
     "--binding-ttl", type=DurationType(), help="When the binding ends by itself. Default: as the policy says."
@@ -75,15 +87,28 @@ def register(
     apns_token: str | None,
     topic: str,
     environment: str | None,
+    fcm_token: str | None,
+    fid: str | None,
+    subscription: TextIO | None,
+    vapid_public_key: str,
     session_id: str,
     binding_ttl: Duration | None,
     generation: int | None,
     as_json: bool,
 ) -> None:
-    """Bind a device to a user. Without DEVICE the server makes an id."""
+    """Bind a device to a user. Without DEVICE the server makes an id.
+
+    A new device needs one of --apns-token, --fcm, --fid and --web-push.
+    """
+    if sum(each is not None for each in (apns_token, fcm_token, fid, subscription)) > 1:
+        raise click.UsageError("Choose one: --apns-token, --fcm, --fid or --web-push.")
     if apns_token is None and (topic or environment):
         raise click.UsageError("--topic and --environment go with --apns-token.")
+    if subscription is None and vapid_public_key:
+        raise click.UsageError("--vapid-public-key goes with --web-push.")
     world = ApnsEnvironment.Value(f"APNS_ENVIRONMENT_{(environment or 'unspecified').upper()}")
+    fcm = FcmTarget(token=fcm_token) if fcm_token is not None else FcmTarget(fid=fid) if fid is not None else None
+    web_push = None if subscription is None else _web_push(subscription.read(), vapid_public_key)
 
     async def work() -> None:
         async with server.client() as client:
@@ -91,6 +116,8 @@ def register(
                 user_id=user_id,
                 device_id=device_id,
                 apns=None if apns_token is None else ApnsTarget(token=apns_token, topic=topic, environment=world),
+                fcm=fcm,
+                web_push=web_push,
                 session_id=session_id,
                 binding_ttl=binding_ttl,
                 binding_generation=generation,
@@ -104,6 +131,19 @@ def register(
         click.echo(f"Its secret: {made.device_secret}")
 
     run(work)
+
+
+def _web_push(text: str, vapid_public_key: str) -> WebPushTarget:
+    """What `PushSubscription.toJSON()` has."""
+    try:
+        body = json.loads(text)
+        endpoint, keys = body["endpoint"], body["keys"]
+        return WebPushTarget(
+            endpoint=endpoint, p256dh=keys["p256dh"], auth=keys["auth"], vapid_public_key=vapid_public_key
+        )
+    except (ValueError, KeyError, TypeError):
+        # Their own texts may quote the keys.
+        raise click.ClickException("--web-push is not a PushSubscription as JSON.") from None
 
 
 @command.command("unregister")

@@ -14,8 +14,11 @@ from bellhop.v1.event_pb2 import ResultFilter
 from bellhop.v1.message_pb2 import Priority
 from bellhop.v1.notifier_pb2 import SendRequest
 from bellhop_cli.connection import Server, run, server_options
+from bellhop_cli.explain import explain
 from bellhop_cli.output import DurationType, TimeType
 from bellhop_cli.report import follow
+
+_PLATFORMS = click.Choice(["apns", "fcm", "web-push"])
 
 
 @click.command("send")
@@ -24,7 +27,7 @@ from bellhop_cli.report import follow
 @click.option("--device", "devices", multiple=True, help="A device id; may be repeated.")
 @click.option("--everyone", is_flag=True, help="Every device of the application.")
 @click.option("--exclude-user", "excluded", multiple=True, help="Not this person; may be repeated.")
-@click.option("--platform", "platforms", type=click.Choice(["apns"]), multiple=True, help="Only this network.")
+@click.option("--platform", "platforms", type=_PLATFORMS, multiple=True, help="Only this network.")
 @click.option("--title", help="Headline.")
 @click.option("--body", help="Main text.")
 @click.option("--data", multiple=True, metavar="KEY=VALUE", help="A value for the app; may be repeated.")
@@ -38,20 +41,35 @@ from bellhop_cli.report import follow
 @click.option("--filter", "result_filter", type=click.Choice(["all", "failures", "none"]), help="Results to show.")
 @click.option("--accept-only", is_flag=True, help="Do not wait for results.")
 @click.option("--validate-only", is_flag=True, help="Check everything, send nothing.")
+@click.option("--explain", "explained", is_flag=True, help="Show what each provider would be asked; send nothing.")
+@click.option("--max-devices", type=int, help="How many --explain shows, up to 1000. Default: 20.")
 @click.option("--json", "as_json", is_flag=True, help="Every event as a JSON object on a line.")
 @server_options
-def command(server: Server, as_json: bool, **options: Any) -> int:
+def command(server: Server, as_json: bool, explained: bool, max_devices: int | None, **options: Any) -> int:
     """Send a message and follow it.
 
-    Exit code: 0 when every device's provider took it, 1 when some did not, 2 when the call was refused.
+    Exit code: 0 when every device's provider took it, 1 when some did not, 2 when the call was refused. With --explain
+    the same, of what would be handed over.
     """
     request = _request(**options)
+    if explained and (request.accept_only or request.validate_only):
+        raise click.UsageError("Choose one: --explain, --accept-only or --validate-only.")
+    if max_devices is not None and not explained:
+        raise click.UsageError("--max-devices goes with --explain.")
     now = Timestamp()
     now.GetCurrentTime()
     start = request.options.schedule_time if request.options.HasField("schedule_time") else now
 
     async def work() -> int:
         async with server.client() as client:
+            if explained:
+                explanations = client.explain(
+                    audience=request.audience,
+                    notification=request.notification,
+                    options=request.options if request.HasField("options") else None,
+                    max_devices=max_devices or 0,
+                )
+                return await explain(explanations, as_json=as_json)
             stream = client.send(
                 audience=request.audience,
                 notification=request.notification,
@@ -105,7 +123,7 @@ def _request(
     elif everyone:
         audience.everyone.SetInParent()
     audience.exclude_user_ids.extend(excluded)
-    audience.platforms.extend(Platform.Value(f"PLATFORM_{each.upper()}") for each in platforms)
+    audience.platforms.extend(Platform.Value(f"PLATFORM_{each.upper().replace('-', '_')}") for each in platforms)
     if title is not None:
         notification.title = title
     if body is not None:

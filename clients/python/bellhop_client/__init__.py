@@ -1,18 +1,22 @@
 """Async client of Bellhop: typed calls, the published repeats, streams that resume by themselves."""
 
-from bellhop.v1.device_pb2 import ApnsEnvironment, ApnsTarget, Device, Platform
+from bellhop.v1.device_pb2 import ApnsEnvironment, ApnsTarget, Device, FcmTarget, Platform, WebPushTarget
 from bellhop.v1.event_pb2 import ResultFilter, SendEvent, Summary
 from bellhop.v1.message_pb2 import (
+    ApnsOverride,
     Audience,
     DeviceList,
     Everyone,
+    FcmOverride,
     Notification,
     Outcome,
     Priority,
     Result,
     SendOptions,
     UserList,
+    WebPushOverride,
 )
+from bellhop.v1.notifier_pb2 import ExplainSendResponse
 from bellhop_client.admin import AdminClient
 from bellhop_client.audience import to_devices, to_everyone, to_users
 from bellhop_client.client import Client
@@ -36,6 +40,7 @@ from bellhop_client.stream import SendStream
 __all__ = [
     "AdminClient",
     "ApnsEnvironment",
+    "ApnsOverride",
     "ApnsTarget",
     "Audience",
     "BellhopError",
@@ -46,6 +51,9 @@ __all__ = [
     "DeviceList",
     "Everyone",
     "ExhaustedError",
+    "ExplainSendResponse",
+    "FcmOverride",
+    "FcmTarget",
     "InternalError",
     "InvalidRequestError",
     "NotFoundError",
@@ -65,6 +73,8 @@ __all__ = [
     "UnavailableError",
     "UserList",
     "Violation",
+    "WebPushOverride",
+    "WebPushTarget",
     "service_config",
     "to_devices",
     "to_everyone",

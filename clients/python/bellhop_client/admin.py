@@ -102,11 +102,23 @@ class AdminClient(Connection):
         return await self._call(self._applications.RevokeSecret, request)
 
     async def set_credential(
-        self, *, app_id: str, apns: pb.ApnsCredential, credential_id: str = "", validate_only: bool = False
+        self,
+        *,
+        app_id: str,
+        apns: pb.ApnsCredential | None = None,
+        fcm: pb.FcmCredential | None = None,
+        web_push: pb.WebPushCredential | None = None,
+        credential_id: str = "",
+        validate_only: bool = False,
     ) -> pb.SetCredentialResponse:
-        """Tries a provider credential and stores it."""
+        """Tries one provider credential and stores it."""
         request = pb.SetCredentialRequest(
-            app_id=app_id, credential_id=credential_id, apns=apns, validate_only=validate_only
+            app_id=app_id,
+            credential_id=credential_id,
+            apns=apns,
+            fcm=fcm,
+            web_push=web_push,
+            validate_only=validate_only,
         )
         return await self._call(self._applications.SetCredential, request)
 

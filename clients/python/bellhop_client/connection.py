@@ -27,7 +27,7 @@ _Paged = TypeVar("_Paged", bound=_PagedRequest)
 _Page = TypeVar("_Page", bound=_PagedResponse)
 
 _CALL_TIMEOUT = 30.0
-"""Seconds that a call with one answer may take, its repeats included."""
+"""Seconds that a call may take, its repeats included; a stream that follows a message has a time of its own."""
 
 _CHANNEL_OPTIONS = {
     # A connection whose other end vanished is noticed within 40 seconds; the server allows a ping every 10.
@@ -92,6 +92,18 @@ class Connection:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    async def _stream(
+        self, method: "grpc.aio.UnaryStreamMultiCallable[_Request, _Response]", request: _Request
+    ) -> AsyncGenerator[_Response, None]:
+        call = method(request, metadata=self._metadata, timeout=_CALL_TIMEOUT)
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+        finally:
+            call.cancel()
 
 
 def service_config() -> str:

@@ -1,7 +1,7 @@
 """The calls of bellhop.v1.Notifier. What the arguments mean and which errors come is said in the contract."""
 
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -77,6 +77,20 @@ class NotifierCalls(Connection):
         """Streams the events of a message again, after a cursor."""
         watch = pb.WatchMessageRequest(message_id=message_id, after_cursor=after_cursor, result_filter=result_filter)
         return SendStream(self._notifier, self._metadata, self._retry_policy, watch)
+
+    def explain(
+        self,
+        *,
+        audience: Audience,
+        notification: Notification,
+        options: SendOptions | None = None,
+        max_devices: int = 0,
+    ) -> AsyncGenerator[pb.ExplainSendResponse, None]:
+        """For each device the request to its provider that `send` would make; sends nothing. No order is promised."""
+        request = pb.ExplainSendRequest(
+            audience=audience, notification=notification, options=options, max_devices=max_devices
+        )
+        return self._stream(self._notifier.ExplainSend, request)
 
     async def cancel_message(self, *, message_id: str) -> pb.CancelMessageResponse:
         """Takes back what has not been handed over; nothing of the message is once this has returned.

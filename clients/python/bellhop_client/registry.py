@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from google.protobuf.duration_pb2 import Duration
 
 from bellhop.v1 import push_registry_pb2 as pb
-from bellhop.v1.device_pb2 import ApnsTarget, Device, DeviceState, Platform
+from bellhop.v1.device_pb2 import ApnsTarget, Device, DeviceState, FcmTarget, Platform, WebPushTarget
 from bellhop.v1.push_registry_pb2_grpc import PushRegistryStub
 from bellhop_client.connection import Connection
 
@@ -28,6 +28,8 @@ class RegistryCalls(Connection):
         user_id: str,
         device_id: str = "",
         apns: ApnsTarget | None = None,
+        fcm: FcmTarget | None = None,
+        web_push: WebPushTarget | None = None,
         locale: str = "",
         time_zone: str = "",
         app_version: str = "",
@@ -41,6 +43,8 @@ class RegistryCalls(Connection):
             user_id=user_id,
             device_id=device_id,
             apns=apns,
+            fcm=fcm,
+            web_push=web_push,
             locale=locale,
             time_zone=time_zone,
             app_version=app_version,
@@ -56,21 +60,27 @@ class RegistryCalls(Connection):
         *,
         device_id: str = "",
         apns: ApnsTarget | None = None,
+        fcm: FcmTarget | None = None,
+        web_push: WebPushTarget | None = None,
         locale: str = "",
         time_zone: str = "",
         app_version: str = "",
         attributes: Mapping[str, str] | None = None,
         binding_generation: int | None = None,
+        target_nonce: str = "",
     ) -> pb.RegisterAnonymousDeviceResponse:
         """Registers a device without a user, or unbinds it and keeps it."""
         request = pb.RegisterAnonymousDeviceRequest(
             device_id=device_id,
             apns=apns,
+            fcm=fcm,
+            web_push=web_push,
             locale=locale,
             time_zone=time_zone,
             app_version=app_version,
             attributes=attributes,
             binding_generation=binding_generation,
+            target_nonce=target_nonce,
         )
         return await self._call(self._registry.RegisterAnonymousDevice, request)
 
@@ -93,21 +103,27 @@ class RegistryCalls(Connection):
         *,
         device_id: str,
         apns: ApnsTarget | None = None,
+        fcm: FcmTarget | None = None,
+        web_push: WebPushTarget | None = None,
         locale: str | None = None,
         time_zone: str | None = None,
         app_version: str | None = None,
         set_attributes: Mapping[str, str] | None = None,
         remove_attributes: Iterable[str] = (),
+        target_nonce: str = "",
     ) -> pb.UpdateDeviceResponse:
         """Changes what is not None; an empty text is forgotten."""
         request = pb.UpdateDeviceRequest(
             device_id=device_id,
             apns=apns,
+            fcm=fcm,
+            web_push=web_push,
             locale=locale,
             time_zone=time_zone,
             app_version=app_version,
             set_attributes=set_attributes,
             remove_attributes=remove_attributes,
+            target_nonce=target_nonce,
         )
         return await self._call(self._registry.UpdateDevice, request)
 
