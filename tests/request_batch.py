@@ -1,4 +1,4 @@
-"""A batch for the outgoing HTTP/2 pool that remembers what became of each request, and a world to run it in."""
+"""A batch for the outgoing pool that remembers what became of each request, and a world to run it in."""
 
 import asyncio
 import time
@@ -8,6 +8,7 @@ from typing import Any
 
 import uvloop
 
+from bellhop_server.providers.addresses import Resolve
 from bellhop_server.providers.backlog import Failure
 from bellhop_server.providers.engine import Headers, Reply, choose
 from bellhop_server.providers.http2 import Connection
@@ -101,7 +102,16 @@ class World:
             runner.run(whole())
         assert raised == []
 
-    def pool(self, port: int, *, rng: Callable[[], float] = lambda: 0.0, **limits: float) -> Pool:
+    def pool(
+        self,
+        port: int,
+        *,
+        host: str = "localhost",
+        http1: bool = False,
+        resolve: Resolve | None = None,
+        rng: Callable[[], float] = lambda: 0.0,
+        **limits: float,
+    ) -> Pool:
         """Pool with short pauses between connections."""
         numbers: dict[str, Any] = {
             "connections": 1,
@@ -110,12 +120,14 @@ class World:
             "backoff_most": 0.05,
         } | limits
         pool = Pool(
-            "localhost",
+            host,
             port,
-            tls=client_context(self.authority.ca_file),
+            tls=client_context(self.authority.ca_file, http1=http1),
             turns=Turns(),
             limits=Limits(**numbers),
             engine=choose(self.engine),
+            http1=http1,
+            resolve=resolve,
             rng=rng,
         )
         self._pools.append(pool)

@@ -67,7 +67,8 @@ class Batch(Protocol):
     def handed_over(self, index: int) -> None:
         """The peer's end has the whole request, and has not answered yet.
 
-        At most once for each, before `done`; not where the answer comes first. The pool does not try it again.
+        At most once for each, before `done`; not where the answer comes first, and never by HTTP/1.1. The pool does not
+        try it again.
         """
 
     def done(self, index: int, result: Reply | Failure, connection: "Connection | None") -> None:
@@ -143,7 +144,7 @@ class Backlog:
         work = Work(batch)
         bisect.insort_right(self._works, work, key=_rank)
         if self._closed:
-            self._loop.call_soon(self._clear, self._closed)
+            self._loop.call_soon(self.clear, self._closed)
         else:
             self._arm()
             self._wake()
@@ -206,19 +207,21 @@ class Backlog:
     def close(self, reason: Reason) -> None:
         """Gives everything that waits, and whatever comes later, back as NOT_SENT."""
         self._closed = reason
-        self._clear(reason)
+        self.clear(reason)
 
-    def _clear(self, reason: Reason) -> None:
-        paused = list(self._paused.values())
+    def clear(self, reason: Reason) -> None:
+        """Gives everything that waits now back as NOT_SENT."""
+        paused, works = list(self._paused.values()), self._works
         self._paused.clear()
-        for handle, work, index in paused:
-            handle.cancel()
-            self.done(work, index, Failure(FailureKind.NOT_SENT, reason), None)
-        while self._works:
-            self._give_up(self._works.pop(0), reason)
+        self._works = []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        for handle, work, index in paused:
+            handle.cancel()
+            self.done(work, index, Failure(FailureKind.NOT_SENT, reason), None)
+        for work in works:
+            self._give_up(work, reason)
 
     def _return(self, work: Work, index: int) -> None:
         work.returned.append(index)

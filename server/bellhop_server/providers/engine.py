@@ -1,17 +1,17 @@
-"""What an outgoing HTTP/2 connection asks of its protocol engine, and what the engine tells it.
+"""What an outgoing connection asks of its protocol engine, and what the engine tells it.
 
-An engine is sans-IO: bytes in, events and bytes out. It knows no socket, clock or callback. Two exist: `engine_ngh2`
-(libnghttp2, the default) and `engine_h2` (pure Python, slower by more than ten times, for platforms without a wheel of
-ngh2).
+An engine is sans-IO: bytes in, events and bytes out. It knows no socket, clock or callback. Two speak HTTP/2:
+`engine_ngh2` (libnghttp2, the default) and `engine_h2` (pure Python, slower by more than ten times, for platforms
+without a wheel of ngh2). `engine_h11` speaks HTTP/1.1, where a stream is one request and its answer.
 
-The promise both keep, whatever the peer sends and wherever the input is cut: **every submitted stream gets exactly one
+The promise all keep, whatever the peer sends and wherever the input is cut: **every submitted stream gets exactly one
 final event**, `Reply` or `Failed`, unless it was cancelled; and a failure is called NOT_SENT only where HTTP/2 itself
-says that the peer did not process the request (RFC 9113 section 8.7).
+says that the peer did not process the request (RFC 9113 section 8.7), or nothing of it has left.
 """
 
 import functools
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -64,7 +64,7 @@ class Failed:
 
 @dataclass(slots=True)
 class Limit:
-    """The peer's SETTINGS now allow this many concurrent streams (already cut to the engine's own bound)."""
+    """The peer now allows this many concurrent streams (already cut to the engine's own bound)."""
 
     streams: int
 
@@ -78,7 +78,10 @@ class Pong:
 
 @dataclass(slots=True)
 class Draining:
-    """No new requests: GOAWAY came, or the stream identifiers are used up. Streams up to `last_stream` go on."""
+    """No new requests: GOAWAY or `Connection: close` came, or the stream identifiers are used up.
+
+    Streams up to `last_stream` go on.
+    """
 
     last_stream: int
     code: int
@@ -87,7 +90,7 @@ class Draining:
 
 @dataclass(slots=True)
 class Closed:
-    """The connection is over for HTTP/2; every stream has had its final event. `take` may still give a last word."""
+    """The connection is over; every stream has had its final event. `take` may still give a last word."""
 
     code: int | None
     reason: Reason
@@ -119,7 +122,7 @@ class HeadersRefused(Refused):
 
 
 class InvalidRequest(Exception):
-    """The header fields cannot be sent by HTTP/2, here or elsewhere. Its text never holds a field's value."""
+    """The header fields cannot be sent by HTTP, here or elsewhere. Its text never holds a field's value."""
 
 
 class Engine(Protocol):
@@ -130,9 +133,11 @@ class Engine(Protocol):
 
     weight: int
     """CPU cost of a request relative to ngh2's, for sharing out the turns of the event loop."""
+    multiplexed: bool
+    """Requests share the connection, and a PING tells that it is alive. HTTP/1.1 has neither."""
 
     def start(self) -> None:
-        """Queues the connection preface. Until the peer's first SETTINGS `capacity` is 0."""
+        """Queues the connection preface. Until the peer's first SETTINGS `capacity` is 0; HTTP/1.1 has no such."""
 
     def capacity(self, size: int) -> int:
         """How many requests with bodies of `size` bytes the peer's stream limit and windows let leave whole, now."""
@@ -166,10 +171,10 @@ class Engine(Protocol):
         """
 
     def ping(self, data: bytes) -> None:
-        """Queues a PING with these 8 bytes."""
+        """Queues a PING with these 8 bytes, where there is one."""
 
     def close(self) -> None:
-        """Queues a GOAWAY and gives up what is in flight: the final events come with the next `events` or `eof`."""
+        """Queues a GOAWAY (HTTP/2) and gives up what is in flight: the final events come with `events` or `eof`."""
 
     def eof(self, reason: Reason) -> list[Event]:
         """The transport is gone: fails what is left, for that reason."""
@@ -178,10 +183,13 @@ class Engine(Protocol):
 EngineFactory = Callable[[int], Engine]
 """Makes an engine that keeps at most so many requests in flight, whatever the peer allows."""
 
+Engines = Mapping[str, EngineFactory]
+"""What may be spoken, by the name that ALPN has for it (RFC 7301); "h2" always is."""
+
 
 @functools.cache
 def choose(name: str | None = None) -> EngineFactory:
-    """The engine called `name` ("ngh2" or "h2"), or the better one that this installation has."""
+    """The engine of HTTP/2 called `name` ("ngh2" or "h2"), or the better one that this installation has."""
     if name != "h2":
         try:
             from bellhop_server.providers.engine_ngh2 import Ngh2Engine

@@ -42,6 +42,7 @@ class Ngh2Engine:
     """An `Engine` (see there); `most_streams` bounds the requests in flight whatever the peer allows."""
 
     weight = 1
+    multiplexed = True
 
     def __init__(self, most_streams: int = 1000) -> None:
         self._streams = Streams(most_streams)

@@ -1,11 +1,11 @@
-"""One outgoing HTTP/2 connection: an engine over a channel, and the clocks that watch both.
+"""One outgoing connection, of HTTP/2 or HTTP/1.1: an engine over a channel, and the clocks that watch both.
 
 Nothing waits inside: a request is taken from the backlog only when the peer grants a stream and a window, and when all
-that was written before has gone to the kernel. A request that is not answered at once is asked after by a PING. Those
-of which it is not known by their deadline that the peer's end has them are reset, or thrown away together with the
-connection where the reset could not overtake them. An answer that is late ends the connection too: the peer still
-counts that stream, so it takes no more requests, reads the answers to come, and closes. The same holds for one that has
-no room while nothing is in flight on it, so that another is tried.
+that was written before has gone to the kernel. A request that is not answered at once is asked after by a PING (not in
+HTTP/1.1). Those of which it is not known by their deadline that the peer's end has them are reset, or thrown away
+together with the connection where the reset could not overtake them. An answer that is late ends the connection too:
+the peer still counts that stream, so it takes no more requests, reads the answers to come, and closes. The same holds
+for one that has no room while nothing is in flight on it, so that another is tried.
 """
 
 import asyncio
@@ -15,17 +15,8 @@ from collections.abc import Callable
 
 from bellhop_server.providers.backlog import Backlog, Failure
 from bellhop_server.providers.channel import Channel
-from bellhop_server.providers.engine import (
-    Closed,
-    Draining,
-    Engine,
-    Event,
-    Failed,
-    FailureKind,
-    Limit,
-    Pong,
-    Reply,
-)
+from bellhop_server.providers.engine import Closed, Draining, Engines, Event, Failed, FailureKind, Limit, Pong, Reply
+from bellhop_server.providers.heartbeat import Heartbeat, Pulse
 from bellhop_server.providers.in_flight import InFlight
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.reasons import Reason, farewell, quote
@@ -37,7 +28,6 @@ _SLICE = 4096
 _GOODBYE = 5.0
 # Seconds; a timer may fire a little early by our clock.
 _SHORTEST = 0.001
-_PING = b"bellhop!"
 
 
 class Connection:
@@ -49,7 +39,7 @@ class Connection:
     def __init__(
         self,
         backlog: Backlog,
-        engine: Engine,
+        engines: Engines,
         tls: tuple[ssl.SSLContext, str],
         turns: Turns,
         limits: Limits,
@@ -57,9 +47,11 @@ class Connection:
         changed: Callable[["Connection"], None],
     ) -> None:
         self.usable = False
-        """Takes requests: TLS and SETTINGS are there, and no end in sight."""
+        """Takes requests: TLS and, of HTTP/2, SETTINGS are there, and no end in sight."""
         self.proven = False
         """Has had an answer."""
+        self.unused = False
+        """Came into use, and has had no request yet."""
         self.over = False
         """Every request has been reported; nothing more will come."""
         self.reason: Reason | None = None
@@ -70,16 +62,14 @@ class Connection:
         self.channel = Channel(*tls, clock, self._wake)
         """The asyncio protocol to connect."""
         self._backlog = backlog
-        self._engine = engine
+        self._engines = engines
         self._turns = turns
         self._limits = limits
         self._clock = clock
         self._changed = changed
         self._loop = asyncio.get_running_loop()
-        self._in_flight = InFlight(engine, limits)
-        self._submission = Submission(self, backlog, engine, clock, self._in_flight, 2 * limits.confirm)
+        self._speak("h2")
         self._started = self._ready = self._closing = False
-        self._pinged = -math.inf
         self._end_by = self._room_by = self._wakes_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
@@ -116,8 +106,8 @@ class Connection:
                     self._time_out(now)
                 if self.usable and not self.channel.blocked:
                     submitted, left = self._submission.fill(max(budget // weight - done, 1))
-                    done += submitted
-                    more = more or left
+                    self.unused = self.unused and not submitted
+                    done, more = done + submitted, more or left
             self._flush()
         except ssl.SSLError as error:
             self.abort(Reason.TLS_FAILED, error.reason or str(error))
@@ -136,8 +126,15 @@ class Connection:
     def _wake(self) -> None:
         self._turns.want(self)
 
+    def _speak(self, protocol: str) -> None:
+        engine = self._engine = self._engines[protocol](self._limits.streams)
+        self._in_flight = InFlight(engine, self._limits)
+        self._heartbeat = Heartbeat(engine, self._in_flight, self._limits)
+        margin = 2 * self._limits.confirm
+        self._submission = Submission(self, self._backlog, engine, self._clock, self._in_flight, margin)
+
     def _establish(self) -> bool:
-        """Whether HTTP/2 is spoken, which this brings about."""
+        """Whether HTTP is spoken, which this brings about."""
         if self._started or self.reason:  # A handshake that has failed must not be gone on with.
             return self._started
         if self._timer is None:
@@ -145,11 +142,16 @@ class Connection:
             self._arm()
         if not self.channel.handshake():
             return False
-        if self.channel.protocol != "h2":
+        # A peer that knows no ALPN means HTTP/1.1.
+        protocol = self.channel.protocol or "http/1.1"
+        if protocol not in self._engines:
             self.abort(Reason.NO_HTTP2)
             return False
+        if protocol != "h2":
+            self._speak(protocol)
         self._started = True
         self._engine.start()
+        self._handle(self._engine.events())
         return True
 
     def _receive(self) -> bool:
@@ -192,7 +194,7 @@ class Connection:
                     self._backlog.handed_over(work, index)
             elif isinstance(event, Limit):
                 if not self._ready and not self.reason:
-                    self.usable = self._ready = True
+                    self.usable = self.unused = self._ready = True
                     self._end_by = math.inf
                     self._changed(self)
             elif isinstance(event, Draining):
@@ -249,7 +251,7 @@ class Connection:
             return
         if now >= self._end_by:
             self.abort(Reason.CONNECT_TIMEOUT)
-        elif self._ready and now >= self._ping_due() and self._pinged >= self.channel.heard:
+        elif self._ready and now >= self._heartbeat.due(self.channel.heard) and self._beat(now) is Pulse.DEAD:
             self.abort(Reason.PING_TIMEOUT)
         else:
             if now >= self._in_flight.deadline or self._in_flight.ask(now, self.channel.written):
@@ -258,10 +260,6 @@ class Connection:
                 self._room_by = math.inf
                 if self.usable and not self._in_flight and self._backlog.pending():
                     self.retire("", Reason.NO_CAPACITY)
-            if self._ready and now >= self._ping_due():
-                self._pinged = now
-                self._engine.ping(_PING)
-                self._wake()
             self._arm()
 
     def _time_out(self, now: float) -> None:
@@ -281,11 +279,13 @@ class Connection:
             # The peer still counts these streams: with a limit of one nothing could follow here.
             self.retire("no answer in time")
 
-    def _ping_due(self) -> float:
-        """When the silence has lasted long enough for a PING, or the answer to one is late."""
-        if self._pinged >= self.channel.heard:
-            return self._pinged + self._limits.ping_answer
-        return self.channel.heard + (self._limits.ping_answer if self._in_flight else self._limits.ping_idle)
+    def _beat(self, now: float) -> Pulse:
+        pulse = self._heartbeat.feel(now, self.channel.heard)
+        if pulse is Pulse.ASKED:
+            self._wake()
+        elif pulse is Pulse.UNSURE:
+            self.retire("silent for long")
+        return pulse
 
     def _arm(self) -> None:
         """Sets the timer to the next thing that can be due; what is submitted until then is not due before it."""
@@ -293,7 +293,7 @@ class Connection:
         horizon = now + min(limits.answer, limits.ping_answer, limits.ping_idle)
         due = min(self._end_by, self._room_by, self._in_flight.due(), horizon)
         if self._ready:
-            due = min(due, self._ping_due())
+            due = min(due, self._heartbeat.due(self.channel.heard))
         self._wakes_at = due
         if self._timer is not None:
             self._timer.cancel()

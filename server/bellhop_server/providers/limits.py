@@ -21,7 +21,8 @@ class Limits:
     """After which the peer is asked, by a PING, whether it has what it has not answered. A request is submitted no
     later than twice this time before its deadline."""
     ping_idle: float = 60.0
-    """Silence before a PING, with nothing in flight; with requests in flight it is `ping_answer`."""
+    """Silence before a PING, with nothing in flight; with requests in flight it is `ping_answer`. A connection of
+    HTTP/1.1 has no PING: it is closed then, and only with nothing in flight."""
     ping_answer: float = 10.0
     """From a PING to any sign of life."""
     stall: float = 2.0

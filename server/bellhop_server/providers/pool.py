@@ -1,4 +1,4 @@
-"""A pool of HTTP/2 connections to one origin, for requests that come in batches.
+"""A pool of connections to one origin, for requests that come in batches.
 
     turns = Turns()                                             # one for the process
     pool = Pool("api.push.apple.com", 443, tls=client_context(), turns=turns)
@@ -11,7 +11,9 @@
 Connections are opened one after the other while there is more work than those at hand can take, each with a DNS look-up
 of its own, and kept until the peer ends them, leaves out an answer or has no more room. A request that certainly was
 not processed (GOAWAY, REFUSED_STREAM, never written) goes to another connection by itself, before its batch's deadline;
-everything else is the caller's to decide.
+everything else is the caller's to decide: no redirect is followed, and no proxy is asked.
+
+A pool without work keeps its connections. Who has many pools looks at `busy` and `used`, and closes those not needed.
 """
 
 import asyncio
@@ -19,13 +21,17 @@ import logging
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from bellhop_server.providers.addresses import Blocked, Resolve
 from bellhop_server.providers.backlog import Backlog, Batch
-from bellhop_server.providers.engine import EngineFactory, choose
+from bellhop_server.providers.channel import Channel
+from bellhop_server.providers.engine import EngineFactory, Engines, choose
+from bellhop_server.providers.engine_h11 import H11Engine
 from bellhop_server.providers.http2 import Connection
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.reasons import Reason
+from bellhop_server.providers.tls import TlsClient
 from bellhop_server.providers.turns import Turns
 
 _log = logging.getLogger(__name__)
@@ -34,7 +40,10 @@ _log = logging.getLogger(__name__)
 class Pool:
     """Up to `limits.connections` connections to `host`:`port`. To be made and used on a running event loop.
 
-    `clock` is monotonic seconds, the same that the deadlines of batches are told in.
+    `http1`: HTTP/1.1 will do where the peer does not choose HTTP/2; `tls` is to offer it. `resolve` says at each
+    connection where the host is, in place of the system; where it raises Blocked, all that waits ends as NOT_SENT
+    with Reason.ADDRESS_BLOCKED. TLS is asked for `host` either way. `clock` is monotonic seconds, the same that the
+    deadlines of batches are told in. Raises ValueError or TypeError for a host that TLS cannot ask for.
     """
 
     def __init__(
@@ -46,15 +55,22 @@ class Pool:
         turns: Turns,
         limits: Limits = Limits(),  # noqa: B008 - frozen
         engine: EngineFactory | None = None,
+        http1: bool = False,
+        resolve: Resolve | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: Callable[[], float] = random.random,
     ) -> None:
+        # Raises what each connection would raise.
+        TlsClient(tls, host)
         self.host = host
         self.port = port
         self._tls = tls
         self._turns = turns
         self._limits = limits
-        self._engine = choose() if engine is None else engine
+        self._engines: Engines = {"h2": choose() if engine is None else engine}
+        if http1:
+            self._engines = {**self._engines, "http/1.1": H11Engine}
+        self._resolve = resolve
         self._clock = clock
         self._rng = rng
         self._loop = asyncio.get_running_loop()
@@ -66,6 +82,8 @@ class Pool:
         self._not_before = clock()
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self.used = clock()
+        """When the last batch came."""
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -84,8 +102,19 @@ class Pool:
         """Requests in the backlog."""
         return len(self._backlog)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request waits or is in flight."""
+        return bool(self.waiting or self.in_flight)
+
+    @property
+    def trouble(self) -> Reason | None:
+        """Why the last attempt at a connection failed, or it ended before its first answer; None once one is up."""
+        return self._backlog.trouble
+
     def send(self, batch: Batch) -> None:
         """Takes a batch. Its `done` hears of every request, never before this call has returned."""
+        self.used = self._clock()
         self._backlog.add(batch)
 
     def expire(self) -> None:
@@ -143,7 +172,10 @@ class Pool:
     def _pause(self, connection: Connection) -> None:
         """Says when the next connection may be tried after this one."""
         limits = self._limits
-        if connection.proven:
+        if connection.channel.protocol != "h2" and (connection.proven or connection.unused):
+            # A connection for each request, or a short time for the next one, is an old custom of HTTP/1.1.
+            return
+        if connection.proven or connection.reason is Reason.ADDRESS_BLOCKED:
             # A peer that takes connections only to end them must not be called again and again.
             self._postpone(connection.began + limits.backoff_first)
             return
@@ -176,7 +208,7 @@ class Pool:
     def _open(self) -> None:
         connection = Connection(
             self._backlog,
-            self._engine(self._limits.streams),
+            self._engines,
             (self._tls, self.host),
             self._turns,
             self._limits,
@@ -192,10 +224,31 @@ class Pool:
     async def _connect(self, connection: Connection) -> None:
         try:
             async with asyncio.timeout(self._limits.setup):
-                await self._loop.create_connection(lambda: connection.channel, self.host, self.port)
+                if self._resolve is None:
+                    await self._loop.create_connection(lambda: connection.channel, self.host, self.port)
+                else:
+                    await self._dial(connection.channel, await self._resolve(self.host, self.port))
+        except Blocked as error:
+            # First: when the connection is over, what comes next may open another one.
+            self._backlog.clear(Reason.ADDRESS_BLOCKED)
+            connection.abort(Reason.ADDRESS_BLOCKED, str(error))
         except TimeoutError:
             connection.abort(Reason.CONNECT_TIMEOUT)
         except ConnectionRefusedError:
             connection.abort(Reason.CONNECTION_REFUSED)
         except OSError as error:
             connection.abort(Reason.CONNECTION_FAILED, error.strerror or str(error))
+
+    async def _dial(self, channel: Channel, addresses: Sequence[str]) -> None:
+        """Tries one address after the other, each for its share of the time. Raises as the last one does."""
+        failure = OSError("no address")
+        for address in addresses:
+            try:
+                async with asyncio.timeout(self._limits.setup / len(addresses)):
+                    await self._loop.create_connection(lambda: channel, address, self.port)
+                    return
+            except OSError as error:
+                if channel.connected:
+                    raise
+                failure = error
+        raise failure

@@ -4,15 +4,15 @@ import ssl
 from pathlib import Path
 
 
-def client_context(ca_file: Path | None = None) -> ssl.SSLContext:
-    """TLS 1.2 or newer, offering HTTP/2 and nothing else.
+def client_context(ca_file: Path | None = None, *, http1: bool = False) -> ssl.SSLContext:
+    """TLS 1.2 or newer, offering HTTP/2 and, with `http1`, HTTP/1.1 behind it.
 
     The peer is verified against the authorities in `ca_file` (PEM), or the system's. Raises OSError or ssl.SSLError
     when `ca_file` cannot be read.
     """
     context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2"])
+    context.set_alpn_protocols(["h2", "http/1.1"] if http1 else ["h2"])
     # A write would have to wait for a read in the middle of a renegotiation.
     context.options |= ssl.OP_NO_RENEGOTIATION
     return context

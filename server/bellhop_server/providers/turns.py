@@ -1,4 +1,4 @@
-"""Shares the event loop between all HTTP/2 connections of the process and everything else in it."""
+"""Shares the event loop between all outgoing connections of the process and everything else in it."""
 
 import asyncio
 import collections
