@@ -151,7 +151,7 @@ def test_a_credential_that_was_never_tried_has_no_probe() -> None:
 
 
 def test_explanations() -> None:
-    request = ProviderRequest("POST https://x", {"ttl": "60"}, "{}", 105, 4096)
+    request = ProviderRequest("https://x", {"ttl": "60"}, "{}", 105, 4096)
     shown = mapping_message.explanation(Explained("d1", "anna", Platform.WEB_PUSH, request=request))
     assert shown == notes.ExplainSendResponse(
         device_id="d1",

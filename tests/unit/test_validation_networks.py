@@ -87,7 +87,7 @@ def violations(request: Message) -> list[str]:
         browser(vapid_public_key=text(POINT).rstrip("=")),
         reg.RegisterAnonymousDeviceRequest(target_nonce="n" * 128),
         reg.UpdateDeviceRequest(device_id="d1", target_nonce="n"),
-        fcm_credential(service_account_json="x" * 65_536, sender_id="9" * 20),
+        fcm_credential(service_account_json="x" * 32_768, sender_id="9" * 20),
         vapid(),
         vapid(vapid_private_key="-----BEGIN PRIVATE KEY-----", allow_key_change=True),
         fcm(data_only=True),
@@ -138,7 +138,7 @@ def test_what_is_right_passes(request_: Message) -> None:
         (reg.UpdateDeviceRequest(device_id="d1", target_nonce="n" * 129), ["target_nonce"]),
         (fcm_credential(service_account_json="", sender_id="1a"), ["fcm.service_account_json", "fcm.sender_id"]),
         (
-            fcm_credential(service_account_json="x" * 65_537, sender_id="1" * 21),
+            fcm_credential(service_account_json="x" * 32_769, sender_id="1" * 21),
             ["fcm.service_account_json", "fcm.sender_id"],
         ),
         (fcm_credential(sender_id="١٢"), ["fcm.sender_id"]),

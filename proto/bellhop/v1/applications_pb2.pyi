@@ -310,9 +310,9 @@ class FcmCredentialDetail(_message.Message):
     CLIENT_EMAIL_FIELD_NUMBER: _builtins.int
     SENDER_ID_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """Project id, up to 256 characters. Always set."""
+    """Project id, up to 400 characters. Always set."""
     client_email: _builtins.str
-    """The service account, up to 256 characters. Always set."""
+    """The service account, up to 400 characters. Always set."""
     sender_id: _builtins.str
     """Project number, up to 20 digits. Empty when none was given."""
     def __init__(
@@ -1087,8 +1087,9 @@ class FcmCredential(_message.Message):
     SERVICE_ACCOUNT_JSON_FIELD_NUMBER: _builtins.int
     SENDER_ID_FIELD_NUMBER: _builtins.int
     service_account_json: _builtins.str
-    """Required. Text of a service account's JSON file, of `type` `service_account`, as Google's console makes it: up to
-    65,536 characters. Access tokens are fetched from where this server is set up to, whatever `token_uri` says.
+    """Required. Text of a service account's JSON file as Google's console makes it, up to 32,768 characters, of `type`
+    `service_account`. A file that names another token endpoint than Google's, or than this server is set up for, is
+    INVALID_ARGUMENT.
     """
     sender_id: _builtins.str
     """Number of the project, for apps that ask for it: 1 to 20 digits. Empty: unknown."""

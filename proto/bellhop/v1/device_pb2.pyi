@@ -315,8 +315,8 @@ class WebPushTarget(_message.Message):
     AUTH_FIELD_NUMBER: _builtins.int
     VAPID_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
     endpoint: _builtins.str
-    """Required. An https URL of up to 2048 characters, kept byte for byte; without a user, a fragment or a host that is an
-    IP address. The host must be a push service that this server may call, else INVALID_ARGUMENT.
+    """Required. An https URL of up to 2048 characters without a user or a fragment, kept byte for byte. Its host must be a
+    push service that the server's operator lets it call, else INVALID_ARGUMENT.
     """
     p256dh: _builtins.str
     """Required. `keys.p256dh`: a point on P-256, uncompressed, 65 bytes as base64url; ordinary base64 and padding are

@@ -574,38 +574,46 @@ class Notification(_message.Message):
     title: _builtins.str
     """Headline: any text. Empty: none."""
     subtitle: _builtins.str
-    """Second line, APNs only: any text. Empty: none."""
+    """Second line, on Apple devices only: any text. Empty: none."""
     body: _builtins.str
     """Main text: any text. Empty: none."""
     image_url: _builtins.str
     """Picture: an absolute https URL of up to 2048 characters. Empty: none. On APNs it travels in the payload as
-    `bellhop.image_url`, and the app's notification service extension, which `apns.mutable_content` runs, fetches it.
+    `bellhop.image_url`, and the app's notification service extension, which `apns.mutable_content` runs, fetches it. On
+    FCM and Web Push it is the picture of the notification (`image`).
     """
     link: _builtins.str
-    """Where a tap leads: an absolute URI with any scheme, up to 2048 characters. Empty: the app decides. On APNs it
-    travels in the payload as `bellhop.link`, and the app opens it.
+    """Where a tap leads: an absolute URI with any scheme, up to 2048 characters. Empty: the app decides. It is for the app
+    to open: on APNs it travels in the payload as `bellhop.link`, on FCM as the data key `bellhop_link`, on Web Push in
+    the notification's `data` as `bellhop.link`.
     """
     sound: _builtins.str
-    """Name of a sound file in the app, or `default`: up to 256 characters. Empty: no sound."""
+    """Name of a sound file in the app, or `default`: up to 256 characters. Empty: no sound. On Android 8 and later the
+    notification channel decides; a browser has no sounds.
+    """
     badge: _builtins.int
-    """Number on the app's icon, 0 to 2147483647; 0 clears it. Absent: it stays as it is."""
+    """Number on the app's icon, 0 to 2147483647; 0 clears it. Absent: it stays as it is. On Android it is the count of this
+    notification, which 0 does not clear; on Web Push it is for the service worker to set.
+    """
     category: _builtins.str
-    """Name of a set of actions that the app has defined, up to 256 characters. Empty: none."""
+    """Name of a set of actions that the app has defined, up to 256 characters. Empty: none. On FCM it travels as the data
+    key `bellhop_category`, on Web Push in the body.
+    """
     collapse_key: _builtins.str
     """A later message with the same key replaces this one on the screen: up to 64 bytes of UTF-8 without control
     characters. Empty: it replaces none and is not replaced.
     """
     silent: _builtins.bool
     """Wakes the app without showing anything; `title`, `subtitle`, `body`, `image_url`, `sound` and `badge` must then be
-    empty, else INVALID_ARGUMENT. Default false.
+    empty, else INVALID_ARGUMENT. Default false. A browser that is woken so too often withdraws the leave to push.
     """
     thread_id: _builtins.str
-    """Groups notifications on the screen: up to 256 characters. Empty: the app's own group."""
+    """Groups notifications on the screen of Apple devices: up to 256 characters. Empty: the app's own group."""
     @_builtins.property
     def data(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The app's own values: up to 100, keys `[A-Za-z0-9._-]{1,64}`, values any text. Keys that begin with `bellhop`,
         `google` or `gcm`, or are `aps`, `from` or `message_type`, are refused. Empty: none. On APNs they travel in the
-        root of the payload.
+        root of the payload, on FCM as its data, on Web Push in the notification's `data`.
         """
 
     @_builtins.property
@@ -809,8 +817,9 @@ class FcmOverride(_message.Message):
     body: _builtins.str
     """Replaces `Notification.body`: any text, and an empty one leaves it out. Absent: not replaced."""
     data_only: _builtins.bool
-    """Sends a data message, without a `notification` block: the app decides what to show, from the data. Default false; a
-    silent notification always is one.
+    """Sends a data message, without a `notification` block: the app decides what to show, from the data, where it then
+    finds what of the notification is set as `bellhop_title`, `bellhop_body`, `bellhop_image_url`, `bellhop_sound`,
+    `bellhop_badge` and `bellhop_thread_id`. Default false; a silent notification always is one.
     """
     channel_id: _builtins.str
     """Notification channel of the app (`android.notification.channel_id`), up to 256 characters. Empty: the app's default
@@ -835,8 +844,9 @@ class FcmOverride(_message.Message):
     @_builtins.property
     def android(self) -> _struct_pb2.Struct:
         """JSON object merged last into the `android` block of the message of FCM's HTTP v1 API, which documents its keys: for
-        what this contract does not name. A key of that block with a value of another type than FCM documents is
-        INVALID_ARGUMENT; one that FCM does not know makes FCM refuse the message. Empty: nothing is merged.
+        what this contract does not name, such as `{"notification": {"click_action": "ORDER"}}`. It wins over what Bellhop
+        put there, block by block and key by key. A known key with a value of another type than FCM documents is
+        INVALID_ARGUMENT; for a key that it does not know FCM refuses the message. Empty: nothing is merged.
         """
 
     @_builtins.property

@@ -457,7 +457,7 @@ class ExplainSendRequest(_message.Message):
     OPTIONS_FIELD_NUMBER: _builtins.int
     MAX_DEVICES_FIELD_NUMBER: _builtins.int
     max_devices: _builtins.int
-    """At most so many devices, 1 to 1,000; more or a negative number is INVALID_ARGUMENT. Default 20."""
+    """At most so many explanations, 1 to 1,000; more or a negative number is INVALID_ARGUMENT. Default 20."""
     @_builtins.property
     def audience(self) -> _message_pb2.Audience:
         """Required. For whom."""

@@ -238,8 +238,8 @@ class NotifierServicer:
     def ExplainSend(self, request, context):
         """Shows for each device the request to its provider that Send would make, and sends and stores nothing.
 
-        Devices, credentials and rules are taken as they are at this moment; no order is promised. The stream ends with OK
-        after `max_devices`, or after the last device of the audience.
+        Devices, credentials and rules are taken as they are at this moment, also where there is a `schedule_time`; no order
+        is promised. The stream ends with OK after `max_devices`, or after the last device of the audience.
 
         Credential: `app-secret`.
 

@@ -156,8 +156,8 @@ class NotifierStub:
     ExplainSend: _grpc.UnaryStreamMultiCallable[_notifier_pb2.ExplainSendRequest, _notifier_pb2.ExplainSendResponse]
     """Shows for each device the request to its provider that Send would make, and sends and stores nothing.
 
-    Devices, credentials and rules are taken as they are at this moment; no order is promised. The stream ends with OK
-    after `max_devices`, or after the last device of the audience.
+    Devices, credentials and rules are taken as they are at this moment, also where there is a `schedule_time`; no order
+    is promised. The stream ends with OK after `max_devices`, or after the last device of the audience.
 
     Credential: `app-secret`.
 
@@ -299,8 +299,8 @@ class NotifierAsyncStub(NotifierStub):
     ExplainSend: _aio.UnaryStreamMultiCallable[_notifier_pb2.ExplainSendRequest, _notifier_pb2.ExplainSendResponse]  # type: ignore[assignment]
     """Shows for each device the request to its provider that Send would make, and sends and stores nothing.
 
-    Devices, credentials and rules are taken as they are at this moment; no order is promised. The stream ends with OK
-    after `max_devices`, or after the last device of the audience.
+    Devices, credentials and rules are taken as they are at this moment, also where there is a `schedule_time`; no order
+    is promised. The stream ends with OK after `max_devices`, or after the last device of the audience.
 
     Credential: `app-secret`.
 
@@ -481,8 +481,8 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_notifier_pb2.ExplainSendResponse], _abc.AsyncIterator[_notifier_pb2.ExplainSendResponse]]:
         """Shows for each device the request to its provider that Send would make, and sends and stores nothing.
 
-        Devices, credentials and rules are taken as they are at this moment; no order is promised. The stream ends with OK
-        after `max_devices`, or after the last device of the audience.
+        Devices, credentials and rules are taken as they are at this moment, also where there is a `schedule_time`; no order
+        is promised. The stream ends with OK after `max_devices`, or after the last device of the audience.
 
         Credential: `app-secret`.
 

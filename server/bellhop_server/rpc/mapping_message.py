@@ -195,7 +195,8 @@ def explanation(value: Explained) -> notes.ExplainSendResponse:
         platform=device_pb2.Platform.ValueType(value.platform or 0),
     )
     if value.request is not None:
-        shown.request.url, shown.request.body = value.request.url, value.request.body
+        # The one method by which providers are asked.
+        shown.request.url, shown.request.body = f"POST {value.request.url}", value.request.body
         shown.request.headers.update(value.request.headers)
         shown.request.body_size, shown.request.body_limit = value.request.body_size, value.request.body_limit
     elif value.withheld is not None:

@@ -8,7 +8,7 @@ from bellhop_server.rpc.rules import NAME_LENGTH, TOPIC, Findings
 from bellhop_server.rpc.validation_target import TOPIC_DESCRIPTION
 
 PEM_LENGTH = 4096
-SERVICE_ACCOUNT_LENGTH = 65_536
+SERVICE_ACCOUNT_LENGTH = 32_768
 MAX_TOPICS = 400
 
 _CREDENTIAL_ID = re.compile(r"[a-z0-9-]{1,63}")
