@@ -11,7 +11,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @click.option("--journal", type=_file, help="Append a JSON line for each request that they see.")
 @click.option("--faults", type=_file, help="Play this script.")
 def command(journal: Path | None, faults: Path | None) -> None:
-    """Simulate APNs until SIGTERM or Ctrl-C; say where it is in one JSON line."""
+    """Simulate APNs, FCM and Web Push until SIGTERM or Ctrl-C; say where it is in one JSON line."""
     from bellhop_simulators import FaultScriptError, SimulationOptions, simulate
 
     try:

@@ -10,8 +10,9 @@ is played at most (default: without end).
 
 - `provider` (`apns`, `fcm`, `web_push`), `call` (`send`, `token`, `delete`; without it only `send` fits),
   `connection` (number at its provider, from 1), `token`, `topic`, `host`
-- of APNs: `environment` (`production`, `sandbox`), `app` (topic without the suffix of a push type), `push_type`; of FCM:
-  `project`; of both: `key_id`; of Web Push: `persona`. A key that a provider does not know fits none of its requests
+- of APNs: `environment` (`production`, `sandbox`), `app` (topic without the suffix of a push type), `push_type`; of
+  FCM: `project`; of both: `key_id`; of Web Push: `persona`. A key that a provider does not know fits none of its
+  requests
 
 and which of the requests that fit:
 
