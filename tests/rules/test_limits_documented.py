@@ -9,7 +9,11 @@ from bellhop_server.domain.picture import FAREWELL
 from bellhop_server.domain.quota import DEVICES_OF_A_USER, UNVERIFIED_DEVICES
 from bellhop_server.main import DEFAULT_LIMITS
 from bellhop_server.rpc.errors import MAX_VIOLATIONS
-from bellhop_server.rpc.validation import LONGEST_BINDING, SESSION_LENGTH, SHORTEST_BINDING
+from bellhop_server.rpc.notifier import EXPLAINED
+from bellhop_server.rpc.validation import LONGEST_BINDING, NONCE_LENGTH, SESSION_LENGTH, SHORTEST_BINDING
+from bellhop_server.rpc.validation_credential import PEM_LENGTH, SERVICE_ACCOUNT_LENGTH
+from bellhop_server.rpc.validation_message import MAX_EXPLAINED
+from bellhop_server.rpc.validation_web_push import PAYLOAD_BYTES
 from tests.rules.contract import fields, methods, reasons, services
 
 SERVICES = {name: " ".join(comment.split()) for name, comment in services()}
@@ -44,6 +48,7 @@ def test_the_notifier_tells_how_many_streams_may_be_open() -> None:
         ("PushRegistry.UnregisterDevice", f"for {FAREWELL // DAY} days after the device was taken out"),
         ("Notifier.Send", f"read nothing for {DEFAULT_LIMITS.reader_seconds:.0f} seconds"),
         ("Notifier.WatchMessage", f"read nothing for {DEFAULT_LIMITS.reader_seconds:.0f} seconds"),
+        ("Notifier.ExplainSend", f"read nothing for {DEFAULT_LIMITS.reader_seconds:.0f} seconds"),
     ],
 )
 def test_methods_tell_their_limits(method: str, told: str) -> None:
@@ -78,6 +83,14 @@ BINDING = f"{SHORTEST_BINDING.seconds // 60} minute to {LONGEST_BINDING.days} da
         ("UnregisterUserRequest.session_id", f"up to {SESSION_LENGTH} characters"),
         ("RegisterDeviceRequest.binding_ttl", BINDING),
         ("ApplicationPolicy.default_binding_ttl", BINDING),
+        ("RegisterAnonymousDeviceRequest.target_nonce", f"up to {NONCE_LENGTH} characters"),
+        ("UpdateDeviceRequest.target_nonce", f"up to {NONCE_LENGTH} characters"),
+        ("ApnsKey.p8", f"up to {PEM_LENGTH} characters"),
+        ("FcmCredential.service_account_json", f"up to {SERVICE_ACCOUNT_LENGTH:,} characters"),
+        ("WebPushCredential.vapid_private_key", f"up to {PEM_LENGTH} characters"),
+        ("WebPushOverride.raw_payload", f"up to {PAYLOAD_BYTES} bytes"),
+        ("ExplainSendRequest.max_devices", f"1 to {MAX_EXPLAINED:,};"),
+        ("ExplainSendRequest.max_devices", f"Default {EXPLAINED}."),
         ("RegisterDeviceRequest.binding_generation", f"for {GENERATION_LIFE // DAY} days after it was last shown"),
     ],
 )

@@ -1,10 +1,13 @@
 """What is counted, and that labels stay a closed list."""
 
+import asyncio
 import urllib.request
 
 import pytest
 
+from bellhop_server.domain.application import Breaker
 from bellhop_server.domain.batch import Recorded
+from bellhop_server.domain.device import Platform
 from bellhop_server.domain.message import Outcome, Result
 from bellhop_server.ports import Work
 from bellhop_server.queue.local import LocalQueue
@@ -37,6 +40,26 @@ async def test_work_is_passed_on() -> None:
 def test_labels_name_no_tenant() -> None:
     labels = {label for metric in Metrics().registry._collector_to_names for label in metric._labelnames}
     assert labels == {"method", "code", "platform", "outcome"}
+
+
+async def test_what_is_left_alone_is_counted_again_and_again() -> None:
+    breaker = Breaker("apns", Platform.APNS, "InternalServerError", 1)
+    left_alone: list[list[Breaker]] = [[], [breaker, breaker]]
+
+    class Provider:
+        def breakers(self) -> list[Breaker]:
+            return left_alone.pop()
+
+    class Clock:
+        async def sleep(self, seconds: float) -> None:
+            told.append(metrics.registry.get_sample_value("bellhop_breakers_open", {"platform": "web_push"}))
+            if not left_alone:
+                raise asyncio.CancelledError
+
+    metrics, told = Metrics(), []
+    with pytest.raises(asyncio.CancelledError):
+        await metrics.watch_breakers({Platform.WEB_PUSH: Provider()}, Clock())
+    assert told == [2, 0]
 
 
 def test_they_are_served_over_http_and_the_port_is_free_afterwards() -> None:

@@ -262,8 +262,9 @@ class RegisterAnonymousDeviceRequest(_message.Message):
     protection from late calls.
     """
     target_nonce: _builtins.str
-    """What was pushed to the target as `bellhop_target_nonce`, up to 128 characters: shows that the target is the
-    caller's. A wrong one, or one older than an hour, counts as none. Empty: nothing is shown.
+    """What was last pushed to the device's target as `bellhop_target_nonce`, up to 128 characters: shows that the target is
+    its own. Another one, one older than an hour, or one beside another `target` is INVALID_ARGUMENT; it is ignored where
+    the device is not UNVERIFIED. Empty: nothing is shown.
     """
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
@@ -504,8 +505,8 @@ class UpdateDeviceRequest(_message.Message):
     is forgotten.
     """
     target_nonce: _builtins.str
-    """What was pushed to the target as `bellhop_target_nonce`, up to 128 characters: shows that the target, the present one
-    or the stored one, is the device's. A wrong one, or one older than an hour, counts as none. Empty: nothing is shown.
+    """What was last pushed to the device's target as `bellhop_target_nonce`, up to 128 characters, as in
+    RegisterAnonymousDeviceRequest. Empty: nothing is shown.
     """
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:

@@ -89,9 +89,10 @@ class PushRegistryStub:
     the `device-secret` of the device that holds the target: then the target moves.
 
     A call that ends UNVERIFIED pushes a nonce to the target that it names, silently, as the data key
-    `bellhop_target_nonce`; at most one a minute for a device. Whoever receives it there brings it back within an hour,
-    as `target_nonce` of this method or of UpdateDevice, under the device's `device-secret`: then the target moves and
-    the device is ACTIVE. The push is tried once, and nothing is reported of it; registering again asks for another.
+    `bellhop_target_nonce`; at most one a minute for a device and target. Whoever receives it there brings it back within
+    an hour, as `target_nonce` of this method or of UpdateDevice, under the device's `device-secret`: then the target
+    moves and the device is ACTIVE. The push is tried once, and nothing is reported of it; another call that names the
+    target asks for another one.
 
     Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
     `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for
@@ -264,9 +265,10 @@ class PushRegistryAsyncStub(PushRegistryStub):
     the `device-secret` of the device that holds the target: then the target moves.
 
     A call that ends UNVERIFIED pushes a nonce to the target that it names, silently, as the data key
-    `bellhop_target_nonce`; at most one a minute for a device. Whoever receives it there brings it back within an hour,
-    as `target_nonce` of this method or of UpdateDevice, under the device's `device-secret`: then the target moves and
-    the device is ACTIVE. The push is tried once, and nothing is reported of it; registering again asks for another.
+    `bellhop_target_nonce`; at most one a minute for a device and target. Whoever receives it there brings it back within
+    an hour, as `target_nonce` of this method or of UpdateDevice, under the device's `device-secret`: then the target
+    moves and the device is ACTIVE. The push is tried once, and nothing is reported of it; another call that names the
+    target asks for another one.
 
     Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
     `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for
@@ -448,9 +450,10 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         the `device-secret` of the device that holds the target: then the target moves.
 
         A call that ends UNVERIFIED pushes a nonce to the target that it names, silently, as the data key
-        `bellhop_target_nonce`; at most one a minute for a device. Whoever receives it there brings it back within an hour,
-        as `target_nonce` of this method or of UpdateDevice, under the device's `device-secret`: then the target moves and
-        the device is ACTIVE. The push is tried once, and nothing is reported of it; registering again asks for another.
+        `bellhop_target_nonce`; at most one a minute for a device and target. Whoever receives it there brings it back within
+        an hour, as `target_nonce` of this method or of UpdateDevice, under the device's `device-secret`: then the target
+        moves and the device is ACTIVE. The push is tried once, and nothing is reported of it; another call that names the
+        target asks for another one.
 
         Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
         `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for
