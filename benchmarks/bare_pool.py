@@ -27,6 +27,7 @@ class Requests:
     size = BATCH
     priority = 2
     largest_body = len(BODY)
+    weight = 1
 
     def __init__(self, first: int, ended: asyncio.Semaphore) -> None:
         self.deadline = time.monotonic() + 600

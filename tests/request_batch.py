@@ -30,6 +30,7 @@ class RecordingBatch:
         self.priority = priority
         self.deadline = time.monotonic() + seconds
         self.largest_body = len(body)
+        self.weight = 1
         self.results: list[list[Reply | Failure]] = [[] for _ in range(size)]
         self.handed: list[int] = []
         self.connections: list[Connection | None] = [None] * size

@@ -61,6 +61,10 @@ class Batch(Protocol):
     def largest_body(self) -> int:
         """Bytes of the largest body; no request's body is larger."""
 
+    @property
+    def weight(self) -> int:
+        """What making and submitting one takes of the event loop, in units of `Turns`: 1, or more where much is computed."""
+
     def request(self, index: int) -> tuple[Headers, bytes]:
         """Header fields and body, asked for when they are about to be written; again for each further try."""
 

@@ -51,6 +51,10 @@ class Errand(Protocol):
     def largest_body(self) -> int:
         """Bytes of the largest body."""
 
+    @property
+    def weight(self) -> int:
+        """See `Batch`."""
+
     def request(self, number: int) -> tuple[Headers, bytes]:
         """Header fields and body, asked for when they are about to be written; again for each further try."""
 

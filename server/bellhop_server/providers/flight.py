@@ -48,6 +48,7 @@ class Flight:
         self.deadline = errand.chunk.deadline
         self.priority = errand.chunk.priority
         self.largest_body = errand.largest_body
+        self.weight = errand.weight
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
         self._line = errand.line
@@ -186,6 +187,7 @@ class _Again:
         self.size = len(indices)
         self.priority = flight.priority
         self.largest_body = flight.largest_body
+        self.weight = flight.weight
         self._flight = flight
         self._indices = indices
 

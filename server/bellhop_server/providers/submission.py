@@ -37,20 +37,21 @@ class Submission:
         self._loop = asyncio.get_running_loop()
 
     def fill(self, most: int) -> tuple[int, bool]:
-        """Submits up to `most` requests; returns how many, and whether it stopped only for the others' sake."""
+        """Submits requests of up to `most` units; returns the units, and whether it stopped only for the others' sake."""
         now = self._clock()
         submitted = bodies = 0
         while submitted < most and bodies < _MOST_BODIES and self._connection.usable:
             work = self._backlog.head(now + self._margin)
             if work is None:
                 return submitted, False
-            largest = work.batch.largest_body
-            room = min(self._engine.capacity(largest), most - submitted, _MOST_BODIES // max(largest, 1) + 1)
+            largest, weight = work.batch.largest_body, work.batch.weight
+            share = max((most - submitted) // weight, 1)
+            room = min(self._engine.capacity(largest), share, _MOST_BODIES // max(largest, 1) + 1)
             if room <= 0:
                 return submitted, False
             indices = work.take(room)
             taken = self._submit(work, indices, now)
-            submitted += taken
+            submitted += taken * weight
             bodies += taken * largest
             if taken < len(indices):
                 return submitted, False

@@ -19,6 +19,8 @@ _STOPPING = frozenset({Verdict.CREDENTIALS_INVALID, Verdict.CONFIG_ERROR})
 class ApnsErrand:
     """An `Errand`. A refused key concerns an environment, a refused topic that topic in it alone."""
 
+    weight = 1
+
     def __init__(
         self,
         chunk: Chunk,

@@ -33,6 +33,7 @@ class Question:
     size = 1
     priority = Priority.HIGH
     largest_body = len(_BODY)
+    weight = 1
 
     def __init__(self, authority: str, token: str, topic: str, deadline: float) -> None:
         self.deadline = deadline

@@ -13,6 +13,7 @@ class Question:
 
     size = 1
     priority = Priority.HIGH
+    weight = 1
 
     def __init__(self, headers: Headers, body: bytes, deadline: float) -> None:
         self.deadline = deadline
