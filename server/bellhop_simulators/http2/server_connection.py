@@ -26,10 +26,9 @@ from bellhop_simulators.http2.stream_limit import StreamLimit
 class ServerConnection(asyncio.Protocol):
     """One connection. Every method may be called at any time; those about a stream that is gone do nothing."""
 
-    version: HttpVersion = "HTTP/2"
-
     def __init__(self, handler: Handler, limit: int, enforcement: Enforcement) -> None:
         """`limit` streams may be open at once to begin with."""
+        self.version: HttpVersion = "HTTP/2"
         self.highest = 0
         self._handler = handler
         self._enforcement = enforcement
