@@ -63,7 +63,7 @@ class Batch(Protocol):
 
     @property
     def weight(self) -> int:
-        """What making and submitting one takes of the event loop, in units of `Turns`: 1, or more where much is computed."""
+        """What making and submitting one takes, in units of `Turns`: 1, or more where much is computed for it."""
 
     def request(self, index: int) -> tuple[Headers, bytes]:
         """Header fields and body, asked for when they are about to be written; again for each further try."""
