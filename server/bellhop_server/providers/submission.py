@@ -37,7 +37,7 @@ class Submission:
         self._loop = asyncio.get_running_loop()
 
     def fill(self, most: int) -> tuple[int, bool]:
-        """Submits up to `most` units of requests; returns the units, and whether it stopped for the others' sake alone."""
+        """Submits up to `most` units; returns how many, and whether it stopped for the others' sake alone."""
         now = self._clock()
         submitted = bodies = 0
         while submitted < most and bodies < _MOST_BODIES and self._connection.usable:
