@@ -51,6 +51,8 @@ class Flight:
         self.weight = errand.weight
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[None] = self._loop.create_future()
+        self._make = errand.request
+        self._accepted = errand.accepted
         self._line = errand.line
         self._outage = errand.line.outage
         self._numbers = numbers
@@ -80,22 +82,24 @@ class Flight:
         self._line.pool.expire()
 
     def request(self, index: int) -> tuple[Headers, bytes]:
-        return self.errand.request(self._numbers[index])
+        return self._make(self._numbers[index])
 
     def handed_over(self, index: int) -> None:
         self._handed_over.add(index)
         self._tell_handed_over(self._numbers[index])
 
     def done(self, index: int, result: Reply | Failure, connection: Connection | None) -> None:
-        self.consider(index, result, connection, again=False)
+        if type(result) is Reply and result.status // 100 == 2 and connection is not None:
+            number = self._numbers[index]
+            self._finish(number, self._accepted(number, result, connection))
+        else:
+            self.consider(index, result, connection, again=False)
 
     def consider(self, index: int, result: Reply | Failure, connection: Connection | None, *, again: bool) -> None:
-        """Reports what became of a request, or tries once more unless this was `again`."""
+        """Reports what is not a plain success, or tries once more unless this was `again`."""
         number = self._numbers[index]
         if type(result) is not Reply or connection is None:
             self._finish(number, self._failed(result))
-        elif result.status // 100 == 2:
-            self._finish(number, self.errand.accepted(number, result, connection))
         else:
             last = again or self._instead is not None
             self._refused(index, self.errand.refused(number, result, connection, last=last))
@@ -203,4 +207,8 @@ class _Again:
         self._flight.handed_over(self._indices[index])
 
     def done(self, index: int, result: Reply | Failure, connection: Connection | None) -> None:
-        self._flight.consider(self._indices[index], result, connection, again=True)
+        original = self._indices[index]
+        if isinstance(result, Reply) and result.status // 100 == 2:
+            self._flight.done(original, result, connection)
+        else:
+            self._flight.consider(original, result, connection, again=True)
