@@ -38,7 +38,11 @@ from bellhop_server.domain.errors import ServiceUnavailable
 from bellhop_server.ports import Clock, Provider
 from bellhop_server.providers.apns.adapter import ApnsProvider
 from bellhop_server.providers.apns.settings import ApnsSettings
+from bellhop_server.providers.fcm.adapter import FcmProvider
+from bellhop_server.providers.fcm.settings import FcmSettings
 from bellhop_server.providers.turns import Turns
+from bellhop_server.providers.webpush.adapter import WebPushProvider
+from bellhop_server.providers.webpush.settings import WebPushSettings
 from bellhop_server.queue.local import LocalQueue
 from bellhop_server.rpc.admission import Admission, Limits
 from bellhop_server.rpc.applications import ApplicationsServicer
@@ -116,24 +120,32 @@ async def serve(settings: Settings) -> None:
 
 @asynccontextmanager
 async def running_server(
-    settings: Settings, *, providers: Mapping[Platform, Provider] | None = None, limits: Limits = DEFAULT_LIMITS
+    settings: Settings,
+    *,
+    providers: Mapping[Platform, Provider] | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+    clock: Clock | None = None,
 ) -> AsyncIterator[Server]:
-    """A whole server for as long as the context lasts. `providers` are those of the settings unless given.
+    """A whole server for as long as the context lasts. `providers` are those of the settings unless given, and `clock`
+    is the machine's.
 
     Raises StartRefused.
     """
     try:
         async with AsyncExitStack() as stack:
-            yield await _start(settings, providers, limits, stack)
+            yield await _start(settings, providers, limits, clock or SystemClock(), stack)
     except (ListenError, TlsRefused, KeyRefused, DatabaseRefused, admin_token.AdminTokenRefused) as error:
         raise StartRefused(str(error)) from error
 
 
 async def _start(
-    settings: Settings, providers: Mapping[Platform, Provider] | None, limits: Limits, stack: AsyncExitStack
+    settings: Settings,
+    providers: Mapping[Platform, Provider] | None,
+    limits: Limits,
+    clock: Clock,
+    stack: AsyncExitStack,
 ) -> Server:
     """Everything is closed in the reverse of the order in which it is opened here."""
-    clock = SystemClock()
     metrics = Metrics()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     token = _admin_token(settings)
@@ -142,7 +154,7 @@ async def _start(
     except ServiceUnavailable as error:
         raise StartRefused("The database cannot be reached.") from error
     if providers is None:
-        providers = {provider.platform: provider for provider in (_apns(settings, clock),)}
+        providers = {provider.platform: provider for provider in _providers(settings, clock)}
     queue = MeasuredQueue(LocalQueue(), metrics)
     admission = Admission(limits)
 
@@ -234,13 +246,20 @@ def _master_key(settings: Settings) -> MasterKey:
     return MasterKey.load_or_create(database.with_name(MASTER_KEY_FILE))
 
 
-def _apns(settings: Settings, clock: Clock) -> ApnsProvider:
+def _providers(settings: Settings, clock: Clock) -> tuple[Provider, ...]:
+    ca_file, turns = settings.provider_ca, Turns()
     try:
-        where = ApnsSettings(settings.apns_url, settings.apns_sandbox_url, settings.provider_ca)
+        apns = ApnsSettings(settings.apns_url, settings.apns_sandbox_url, ca_file)
+        fcm = FcmSettings(settings.fcm_url, settings.fcm_token_url, ca_file, settings.fcm_rate)
+        web_push = WebPushSettings(settings.web_push_hosts, ca_file)
     except ValueError as error:
         raise StartRefused(f"{error}.") from None
     try:
-        return ApnsProvider(where, clock, Turns())
+        return (
+            ApnsProvider(apns, clock, turns),
+            FcmProvider(fcm, clock, turns),
+            WebPushProvider(web_push, clock, turns),
+        )
     except (OSError, ssl.SSLError):
         raise StartRefused(f"Cannot read authorities from {settings.provider_ca}.") from None
 

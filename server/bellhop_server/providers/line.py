@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from bellhop_server.domain.delivery import Answer
 from bellhop_server.ports import Clock
 from bellhop_server.providers.outage import Outage
 from bellhop_server.providers.pool import Pool
@@ -26,3 +27,11 @@ class Line:
         """The account sends by this line from now on."""
         self.accounts.add(account)
         account.lines.add(self)
+
+    def withdraw(self, account: "Account[Any]", answer: Answer) -> None:
+        """Has nothing more be sent for the account; what waits is answered with this."""
+        self.accounts.discard(account)
+        for flight in self.flights:
+            if flight.errand.account is account:
+                flight.withdraw(answer)
+        self.pool.expire()

@@ -123,6 +123,10 @@ class Hosts:
             return found
         return Endpoint(found.host, found.port, found.authority, path if path[0] == "/" else f"/{path}")
 
+    def named(self, endpoint: Endpoint) -> bool:
+        """Whether the operator has named the host, or the end of its name, rather than let in any public one."""
+        return (endpoint.host, endpoint.port) in self._places or endpoint.host.endswith(self._suffixes)
+
     def _judge(self, authority: str) -> Endpoint | str:
         if "@" in authority:
             return "names a user"

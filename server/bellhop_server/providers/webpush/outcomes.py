@@ -65,7 +65,8 @@ REASONS = {
     "PayloadTooLarge": _LARGE,
     "ServiceUnavailable": _UNAVAILABLE,
     "Shutdown": _OVER,
-    "TooManyRequests": _SENDER,
+    # As on its other networks: too many for this one subscription.
+    "TooManyRequests": _TARGET,
     "Unregistered": _GONE,
     "VapidPkHashMismatch": _MISMATCH,
 }
