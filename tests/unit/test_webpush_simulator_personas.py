@@ -5,12 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from bellhop_simulators import Faults, Journal, VapidKey
 from bellhop_simulators.clock import ManualClock
+from bellhop_simulators.faults.actions import Then
+from bellhop_simulators.http.request import Request
 from bellhop_simulators.webpush.browser import BrowserSubscription
+from bellhop_simulators.webpush.conversation import WebPushConversation
 from bellhop_simulators.webpush.personas import PERSONAS, persona_of
 from bellhop_simulators.webpush.push import Push, repeated_header
 from bellhop_simulators.webpush.vapid import Vapid, VapidFault
+from bellhop_simulators.webpush.world import WebPushWorld
 
 KEY, OTHER = b"\4" + b"k" * 64, b"\4" + b"o" * 64
 GOOD = Vapid(None, KEY, "mailto:push@example.com")
@@ -253,3 +260,37 @@ def test_a_header_that_comes_twice() -> None:
     once = [("ttl", "1"), ("urgency", "low"), ("x-other", "1"), ("x-other", "2")]
     assert repeated_header(once) == ""
     assert repeated_header([*once, ("urgency", "low")]) == "urgency"
+
+
+WORLD = WebPushWorld(ManualClock(), Journal(), Faults())
+WORLD.subscriptions.origin = "https://push.test"
+SIGNER = VapidKey(WORLD.clock)
+PATHS = [
+    WORLD.subscriptions.subscribe(persona, SIGNER.public_key).endpoint.removeprefix("https://push.test")
+    for persona in PERSONAS
+]
+TEXT = st.text(max_size=30)
+NAMES = ["ttl", "topic", "urgency", "content-encoding", "crypto-key", "encryption", "x-wns-cache-policy"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(["POST", "GET", "DELETE"]),
+    st.one_of(st.sampled_from(PATHS), TEXT),
+    st.one_of(st.just(SIGNER.authorization("https://push.test/")), TEXT),
+    st.lists(st.tuples(st.sampled_from(NAMES), st.one_of(TEXT, st.sampled_from(["60", "aes128gcm", "٣"])))),
+    st.binary(max_size=150),
+)
+def test_whatever_comes_is_answered(
+    method: str, path: str, authorization: str, headers: list[tuple[str, str]], body: bytes
+) -> None:
+    pseudo = [(":method", method), (":scheme", "https"), (":authority", "push.test"), (":path", path)]
+    request = Request(1, [*pseudo, ("authorization", authorization), *headers], body, len(body), complete=True)
+
+    case = WebPushConversation(WORLD).judge(request)
+    if case.taken:
+        case.deliver()
+    answer = case.answer(Then())
+
+    assert 200 <= answer.status < 500
+    assert not any(sign in value for _, value in answer.headers for sign in "\r\n\0")
