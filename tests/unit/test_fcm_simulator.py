@@ -60,7 +60,7 @@ async def test_a_token_is_granted_and_dies_with_the_hour(fcm: FcmSimulator, send
 @pytest.mark.parametrize(
     ("changes", "code", "told"),
     [
-        ({"aud": "https://oauth2.googleapis.com/token"}, "invalid_grant", "audience"),
+        ({"aud": "https://accounts.google.com/o/oauth2/token"}, "invalid_grant", "audience"),
         ({"aud": ["x"]}, "invalid_grant", "audience"),
         ({"iss": "nobody@example.com"}, "invalid_grant", "account not found"),
         ({"iss": None}, "invalid_grant", "account not found"),
@@ -93,6 +93,8 @@ async def test_an_assertion_is_refused(sender: Sender, changes: dict[str, Any], 
     "changes",
     [
         {"kid": None},
+        {"aud": "https://oauth2.googleapis.com/token"},
+        {"aud": "https://localhost/token"},
         {"scope": f"openid {SCOPE}"},
         {"scope": "https://www.googleapis.com/auth/cloud-platform"},
         {"iat": int(NOW) + 299, "exp": int(NOW) + 3899},

@@ -146,6 +146,7 @@ def camel(value: Any) -> Any:
         {"token": TOKEN, **EVERYTHING},
         camel({"token": TOKEN, **EVERYTHING}),
         {"token": TOKEN, "android": {"notification": {"title_loc_args": "alone", "visibility": 3}}},
+        {"token": TOKEN, "android": {"priority": "high"}},
         {"fid": "cPUhv_LpQ-6cPUhv_LpQ-6"},
         {"topic": "news-_.~%1"},
         {"condition": "'a' in topics && ('b' in topics || !('c' in topics))"},
@@ -178,7 +179,7 @@ async def test_a_message_is_good(sender: Sender, message: dict[str, Any]) -> Non
         ({"message": {"android": {"ttl": 5}}}, "message.android.ttl", "google.protobuf.Duration"),
         ({"message": {"android": {"ttl": "5"}}}, "message.android.ttl", "google.protobuf.Duration"),
         ({"message": {"android": {"ttl": "1h"}}}, "message.android.ttl", "google.protobuf.Duration"),
-        ({"message": {"android": {"priority": "high"}}}, "message.android.priority", "AndroidMessagePriority"),
+        ({"message": {"android": {"priority": "urgent"}}}, "message.android.priority", "AndroidMessagePriority"),
         ({"message": {"android": {"priority": 2}}}, "message.android.priority", "AndroidMessagePriority"),
         ({"message": {"android": {"direct_boot_ok": "yes"}}}, "message.android.direct_boot_ok", "TYPE_BOOL"),
         (

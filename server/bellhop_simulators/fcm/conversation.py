@@ -20,6 +20,9 @@ from bellhop_simulators.http.request import MAX_BODY, Header, Request
 
 TOKEN_PATH = "/token"  # noqa: S105 - A path.
 
+GOOGLE_AUDIENCE = "https://oauth2.googleapis.com/token"
+"""What Google's own libraries sign for, whatever `token_uri` says."""
+
 _SEND = re.compile(r"/v1/projects/([^/:]+)/messages:send")
 _CHALLENGE: Header = ("www-authenticate", 'Bearer realm="https://accounts.google.com/"')
 _BAD_TOKEN: Header = ("www-authenticate", 'Bearer realm="https://accounts.google.com/", error="invalid_token"')
@@ -50,8 +53,8 @@ class FcmConversation:
         """Judge a request."""
         facts = self.facts(request)
         if facts.call == "token":
-            audiences = {self._world.token_url(), f"https://{request.header(':authority')}{TOKEN_PATH}"}
-            return TokenCase(self._world, facts, request.body, audiences)
+            called = f"https://{request.header(':authority')}{TOKEN_PATH}"
+            return TokenCase(self._world, facts, request.body, {self._world.token_url(), called, GOOGLE_AUDIENCE})
         authorization = request.header("authorization")
         token = self._world.access_tokens.find(authorization)
         facts.key_id = token.key_id if token else ""

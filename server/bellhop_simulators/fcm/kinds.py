@@ -103,8 +103,12 @@ class Record:
 
 
 def choice(label: str, *names: str) -> Scalar:
-    """One of the values of an enum, by name or number."""
-    return Scalar(label, lambda value: _is_int(value, 0, len(names)) or (isinstance(value, str) and value in names))
+    """One of the values of an enum, by number, or by name in either case, as Google's own libraries send it."""
+
+    def test(value: Any) -> bool:
+        return _is_int(value, 0, len(names)) or (isinstance(value, str) and value.upper() in names)
+
+    return Scalar(label, test)
 
 
 def seconds(duration: str) -> float:
