@@ -26,11 +26,13 @@ from bellhop_server.app.fencing import Fence
 from bellhop_server.app.handover import Handover
 from bellhop_server.app.hygiene import Hygiene
 from bellhop_server.app.planning import Planner
+from bellhop_server.app.proving import Proving
 from bellhop_server.app.recording import Recorder
 from bellhop_server.app.registering import Registering
 from bellhop_server.app.scheduling import Scheduler
 from bellhop_server.app.sending import Sending
 from bellhop_server.app.sweeping import Sweeper
+from bellhop_server.app.targets import Targets
 from bellhop_server.app.watching import Watching
 from bellhop_server.clock import SystemClock
 from bellhop_server.domain.device import Platform
@@ -155,8 +157,7 @@ async def _start(
         raise StartRefused("The database cannot be reached.") from error
     if providers is None:
         providers = {provider.platform: provider for provider in _providers(settings, clock)}
-    queue = MeasuredQueue(LocalQueue(), metrics)
-    admission = Admission(limits)
+    queue, admission = MeasuredQueue(LocalQueue(), metrics), Admission(limits)
 
     recorder = Recorder(store, queue, clock)
     _keep_running(stack, failed, recorder.run())
@@ -168,19 +169,20 @@ async def _start(
         # Ended before the worker is waited for: what was not written yet comes back at once and is kept for the next
         # start, and only what was written is waited for.
         stack.push_async_callback(provider.aclose)
-    _keep_running(stack, failed, deliverer.run())
-    _keep_running(stack, failed, Planner(store, queue, clock).run())
-    _keep_running(stack, failed, Scheduler(store, queue, clock).run())
-    _keep_running(stack, failed, Sweeper(store, clock).run())
+    planner, scheduler = Planner(store, queue, clock), Scheduler(store, queue, clock)
+    for part in (deliverer, planner, scheduler, Sweeper(store, clock)):
+        _keep_running(stack, failed, part.run())
     _keep_running(stack, failed, metrics.watch_breakers(providers, clock))
 
     authenticating = Authenticating(store, clock, token)
     stack.push_async_callback(authenticating.flush)
     _keep_running(stack, failed, authenticating.run())
+    proving = Proving(store, clock, providers)
+    stack.push_async_callback(proving.aclose)
     watching = Watching(store, queue, clock)
     servicers = Servicers(
         ApplicationsServicer(Administering(store, providers, clock)),
-        PushRegistryServicer(Registering(store, clock, fence)),
+        PushRegistryServicer(Registering(store, clock, fence, Targets(store, clock, providers), proving)),
         NotifierServicer(
             Sending(store, queue, clock),
             Cancelling(store, queue, clock, fence),

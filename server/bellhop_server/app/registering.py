@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from bellhop_server.app.fencing import Fence, Names
-from bellhop_server.app.topics import Topics
+from bellhop_server.app.proving import Proving
+from bellhop_server.app.targets import Targets
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Target
@@ -23,6 +24,8 @@ from bellhop_server.domain.registration import (
     Update,
 )
 from bellhop_server.ports import Clock, Store
+
+_NONCE_BYTES = 24
 
 _log = logging.getLogger(__name__)
 
@@ -39,11 +42,12 @@ class Registered:
 class Registering:
     """What apps and back ends ask of the registry."""
 
-    def __init__(self, store: Store, clock: Clock, fence: Fence) -> None:
+    def __init__(self, store: Store, clock: Clock, fence: Fence, targets: Targets, proving: Proving) -> None:
         self._store = store
         self._clock = clock
         self._fence = fence
-        self._topics = Topics(store, clock)
+        self._targets = targets
+        self._proving = proving
         self._finishing: set[asyncio.Task[int]] = set()
 
     async def register(
@@ -59,13 +63,15 @@ class Registering:
         session_id: str = "",
         binding_ttl: Micros | None = None,
         binding_generation: int | None = None,
+        target_nonce: str = "",
     ) -> Registered:
-        """Binds a device to a user, or to none. `received`: when the call came in; the others as in `Register`.
+        """Binds a device to a user, or to none. `received`: when the call came in; `target_nonce`: what the caller says
+        was pushed to its target, empty for nothing; the others as in `Register`.
 
         Raises what the rules of the registry raise, and InvalidRequest.
         """
-        await self._topics.check(app_id, target)
-        secret = f"bhd_{secrets.token_urlsafe(32)}"
+        target = await self._targets.settle(app_id, target)
+        secret, nonce = f"bhd_{secrets.token_urlsafe(32)}", secrets.token_urlsafe(_NONCE_BYTES)
         answer = await self._execute(
             Register(
                 app_id=app_id,
@@ -80,9 +86,13 @@ class Registering:
                 session_id=session_id,
                 binding_ttl=binding_ttl,
                 binding_generation=binding_generation,
+                target_nonce=_digest(target_nonce),
+                fresh_nonce=digest_of(nonce),
             )
         )
         assert answer.device is not None
+        if answer.nonce_issued:
+            self._proving.push(app_id, answer.device.target, nonce)
         return Registered(answer.device, secret if answer.secret_issued else "", answer.created)
 
     async def update(
@@ -96,9 +106,14 @@ class Registering:
         set_attributes: Mapping[str, str],
         remove_attributes: tuple[str, ...],
         proof: Proof,
+        target_nonce: str = "",
     ) -> Device:
-        """Changes what is not None. Raises what the rules of the registry raise, and InvalidRequest."""
-        await self._topics.check(app_id, target)
+        """Changes what is not None; `target_nonce` as for `register`.
+
+        Raises what the rules of the registry raise, and InvalidRequest.
+        """
+        target = await self._targets.settle(app_id, target)
+        nonce = secrets.token_urlsafe(_NONCE_BYTES)
         answer = await self._execute(
             Update(
                 app_id=app_id,
@@ -111,9 +126,13 @@ class Registering:
                 remove_attributes=remove_attributes,
                 proof=proof,
                 now=self._clock.now(),
+                target_nonce=_digest(target_nonce),
+                fresh_nonce=digest_of(nonce),
             )
         )
         assert answer.device is not None
+        if answer.nonce_issued:
+            self._proving.push(app_id, answer.device.target, nonce)
         return answer.device
 
     async def unregister(
@@ -151,9 +170,10 @@ class Registering:
         """How many there are."""
         return await self._store.count_devices(query)
 
-    async def _execute(self, command: RegistryCommand) -> RegistryAnswer:
+    async def _execute(self, command: RegistryCommand, nonce: str = "") -> RegistryAnswer:
         """Carries a command out, and returns when nothing is handed over any more to whoever left by it, or by what an
-        earlier call of the same kind has done: also where there was nothing left to do.
+        earlier call of the same kind has done: also where there was nothing left to do. `nonce`: the one of the command
+        in clear, which is pushed if it is issued.
 
         Once its first transaction is committed the others follow, whether or not the caller is there. Raises
         ServiceUnavailable for a hand-over that does not end, too: what was committed stays then.
@@ -164,6 +184,8 @@ class Registering:
         def committed(answer: RegistryAnswer) -> None:
             nonlocal rest
             ends.update(self._ends(command, answer))
+            if answer.nonce_issued and answer.device is not None:
+                self._proving.push(command.app_id, answer.device.target, nonce)
             if answer.more and rest is None:
                 rest = self._finish(command, committed)
 
@@ -204,7 +226,17 @@ class Registering:
         targets = {device.target for device in answer.departed}
         if isinstance(command, Register | Unregister):
             devices.add(command.device_id)
-        if isinstance(command, Register | Update) and command.target is not None:
-            devices.add(command.device_id)
-            targets.add(command.target)
+        if isinstance(command, Register | Update) and answer.device is not None:
+            if command.target is not None or command.target_nonce is not None:
+                devices.add(command.device_id)
+                targets.add(answer.device.target)
         return self._fence.ends(command.app_id, [Names(devices, targets)])
+
+
+def _digest(nonce: str) -> bytes | None:
+    return digest_of(nonce) if nonce else None
+
+
+def _fresh_nonce(proof: Proof, target: Target | None) -> str:
+    """What may have to be pushed; empty: that cannot be. Whatever authority presents is its own."""
+    return "" if proof.authority or target is None else secrets.token_urlsafe(24)

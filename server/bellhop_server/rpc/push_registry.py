@@ -65,6 +65,7 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
             proof=caller().proof,
             received=received(),
             binding_generation=_generation(request),
+            target_nonce=request.target_nonce,
         )
         return reg.RegisterAnonymousDeviceResponse(
             device=mapping.device(registered.device),
@@ -104,6 +105,7 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
             set_attributes=dict(request.set_attributes),
             remove_attributes=tuple(request.remove_attributes),
             proof=caller().proof,
+            target_nonce=request.target_nonce,
         )
         return reg.UpdateDeviceResponse(device=mapping.device(device))
 
