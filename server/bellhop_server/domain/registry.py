@@ -23,7 +23,15 @@ registration that had come in before all logins of its user, or of its session, 
 
 A target that is free, or that only UNVERIFIED devices name, is simply taken. A device that presents a target is ACTIVE
 (or UNVERIFIED as above), whatever it was before; without one its state stays. What a provider has said of a target is
-forgotten when the target changes.
+forgotten when the target changes; that it refused the key of it, whenever it is presented.
+
+**How a token is proved.** Whoever receives on a target may say so. When a device presents a target and is UNVERIFIED
+with it, a nonce is issued, to be pushed there, unless one was for that device and target less than a minute ago. The
+device that shows its latest nonce within an hour, naming the target again or none, has presented it and proved it: the
+token moves as under authority, and only then does the device that had it notice anything. A nonce proves the target of
+the one device for which it was issued, for as long as that names it. It binds nobody, and replaces no credential: whose
+the device is has to be shown as in any call. Any other nonce is refused, and what came with it; but a device that has
+the target for its own need not prove it, and whatever nonce it shows changes nothing.
 
 **Who may ask.** A known device answers to authority or to its device secret, a new one to anybody, within the policy
 for anonymous devices. A device secret that comes must be valid in every call; the one exception is a registration that
@@ -74,6 +82,7 @@ from bellhop_server.domain.registration import (
     UnregisterUser,
     Update,
 )
+from bellhop_server.domain.target_proof import next_nonce, proves_target
 
 
 def carry_out(command: RegistryCommand, picture: Picture, new_epoch: Callable[[], int]) -> RegistryAnswer:
@@ -107,18 +116,24 @@ class _Place(NamedTuple):
     state: DeviceState
     target_time: Micros
     target_accepted: bool
+    refusals: int
+    refused_since: Micros | None
 
 
 def _register(command: Register, picture: Picture, new_epoch: Callable[[], int]) -> RegistryAnswer:
     policy = picture.policies[command.app_id]
     _check_policy(command, policy.anonymous_policy)
     before = picture.device((command.app_id, command.device_id))
-    holder = _other_holder(command, picture)
+    holder = _other_holder(command, command.target, picture)
     holder_proved = proves_holder(command, before, holder, picture)
     rule = secret_rule(command, before, picture, holder_proved=holder_proved)
     check_late(command, picture)
-    evicted = holder if command.proof.authority or holder_proved else None
-    place = _place(command, before, free=evicted is holder)
+    proved = proves_target(command, before)
+    target = _presented(command, before, proved=proved)
+    holder = _other_holder(command, target, picture)
+    evicted = holder if command.proof.authority or holder_proved or proved else None
+    place = _place(command, target, before, free=evicted is holder)
+    nonce = next_nonce(command, before, place.target, place.state)
     check_unverified_devices(command.app_id, place.state, before, picture)
     if before is None or before.user_id != command.user_id:
         check_devices_of_user(command, evicted, picture)
@@ -129,16 +144,15 @@ def _register(command: Register, picture: Picture, new_epoch: Callable[[], int])
         device_id=command.device_id,
         user_id=binding.user_id,
         binding_epoch=binding.binding_epoch,
-        target=place.target,
         facts=command.facts,
-        state=place.state,
         register_time=command.now if before is None else before.register_time,
         bind_time=binding.bind_time,
         update_time=command.now,
-        target_time=place.target_time,
-        target_accepted=place.target_accepted,
         session_id=binding.session_id,
         binding_expire_time=binding.binding_expire_time,
+        nonce_digest=nonce.digest,
+        nonce_time=nonce.issue_time,
+        **place._asdict(),
     )
     if evicted is not None:
         picture.remove(evicted, command.now)
@@ -146,7 +160,11 @@ def _register(command: Register, picture: Picture, new_epoch: Callable[[], int])
     apply_secret_rule(rule, command, picture)
     note_generation(command, picture)
     return RegistryAnswer(
-        device=device, created=before is None, secret_issued=rule.issues, departed=tuple(picture.departed)
+        device=device,
+        created=before is None,
+        secret_issued=rule.issues,
+        nonce_issued=nonce.issued,
+        departed=tuple(picture.departed),
     )
 
 
@@ -158,12 +176,15 @@ def _update(command: Update, picture: Picture) -> RegistryAnswer:
     if before is None:
         raise DeviceNotFound(command.device_id)
     facts = _changed_facts(before.facts, command)
-    holder = _other_holder(command, picture)
-    evicted = holder if command.proof.authority else None
-    place = _place(command, before, free=evicted is holder)
+    proved = proves_target(command, before)
+    target = _presented(command, before, proved=proved)
+    holder = _other_holder(command, target, picture)
+    evicted = holder if command.proof.authority or proved else None
+    place = _place(command, target, before, free=evicted is holder)
+    nonce = next_nonce(command, before, place.target, place.state)
     check_unverified_devices(command.app_id, place.state, before, picture)
 
-    device = replace(before, facts=facts, **place._asdict())
+    device = replace(before, facts=facts, nonce_digest=nonce.digest, nonce_time=nonce.issue_time, **place._asdict())
     if device != before:
         device = replace(device, update_time=command.now)
         if evicted is not None:
@@ -171,7 +192,7 @@ def _update(command: Update, picture: Picture) -> RegistryAnswer:
         picture.put(device)
     if command.proof.device_secret is not None:
         keyring.use(command.proof.device_secret, command.now)
-    return RegistryAnswer(device=device, departed=tuple(picture.departed))
+    return RegistryAnswer(device=device, nonce_issued=nonce.issued, departed=tuple(picture.departed))
 
 
 def _unregister(command: Unregister, picture: Picture) -> RegistryAnswer:
@@ -207,27 +228,38 @@ def _check_policy(command: Register, policy: AnonymousPolicy) -> None:
         raise DeniedByPolicy("anonymous_policy")
 
 
-def _other_holder(command: Register | Update, picture: Picture) -> Device | None:
+def _presented(command: Register | Update, before: Device | None, *, proved: bool) -> Target | None:
+    """The target that the command presents. A proof of the one that is there presents it."""
+    return before.target if proved and before is not None and command.target is None else command.target
+
+
+def _other_holder(command: Register | Update, target: Target | None, picture: Picture) -> Device | None:
     """The verified device, another one than the command's, that has the target."""
-    if command.target is None:
+    if target is None:
         return None
-    holder = picture.holder((command.app_id, command.target.digest))
+    holder = picture.holder((command.app_id, target.digest))
     return None if holder is None or holder.device_id == command.device_id else holder
 
 
-def _place(command: Register | Update, before: Device | None, *, free: bool) -> _Place:
+def _place(command: Register | Update, target: Target | None, before: Device | None, *, free: bool) -> _Place:
     """Where the device is found from now on. `free`: no other device has the target, or it gives way.
 
     Raises TargetRequired.
     """
-    target = command.target
     if target is None:
         if before is None:
             raise TargetRequired(command.device_id)
-        return _Place(before.target, before.state, before.target_time, before.target_accepted)
+        return _Place(
+            before.target,
+            before.state,
+            before.target_time,
+            before.target_accepted,
+            before.refusals,
+            before.refused_since,
+        )
     state = DeviceState.ACTIVE if free else DeviceState.UNVERIFIED
     accepted = before is not None and before.target_accepted and before.target == target
-    return _Place(target, state, command.now, accepted)
+    return _Place(target, state, command.now, accepted, 0, None)
 
 
 def _changed_facts(facts: DeviceFacts, command: Update) -> DeviceFacts:

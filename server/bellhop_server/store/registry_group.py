@@ -8,7 +8,7 @@ target or goes while we wait for it is not returned any more.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from bellhop_server.domain.application import SecretKind
 from bellhop_server.domain.device import Device, DeviceState, user_key
 from bellhop_server.domain.errors import BellhopError
-from bellhop_server.domain.picture import DeviceKey, Picture
+from bellhop_server.domain.picture import DeviceKey, Picture, TargetKey
 from bellhop_server.domain.registration import (
     Expire,
     Register,
@@ -31,7 +31,7 @@ from bellhop_server.store import device_rows
 from bellhop_server.store.binding_rows import CHUNK, leaving, save_lateness
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.counter import next_number
-from bellhop_server.store.registry_picture import load_picture
+from bellhop_server.store.registry_picture import load_picture, unnamed_targets
 from bellhop_server.store.tables import devices, secrets
 
 _SECRET_COLUMNS = ("digest", "app_id", "device_id", "kind", "create_time", "expire_time", "retire_time", "pending")
@@ -44,10 +44,11 @@ _REPLACE_DEVICE = "(app_id, device_id) DO UPDATE SET " + ", ".join(
 
 def apply_group(connection: Connection, commands: list[RegistryCommand]) -> list[RegistryAnswer | BellhopError]:
     """Carries the commands out in their order and answers each in its place; an error of the rules is an answer."""
+    unnamed = unnamed_targets(connection, commands)
     if connection.dialect.name == "postgresql":
-        _lock(connection, commands)
+        _lock(connection, commands, unnamed)
     leavers = {each: leaving(connection, each) for each in commands if isinstance(each, UnregisterUser)}
-    picture = load_picture(connection, commands, leavers)
+    picture = load_picture(connection, commands, leavers, unnamed)
     epochs = _Epochs(connection, sum(map(_epochs_wanted, commands)))
     answers: list[RegistryAnswer | BellhopError] = []
     for command in commands:
@@ -86,8 +87,8 @@ def _epochs_wanted(command: RegistryCommand) -> int:
     return len(command.device_ids) if isinstance(command, Expire) else 1
 
 
-def _lock(connection: Connection, commands: Sequence[RegistryCommand]) -> None:
-    names: set[tuple[str, str, bytes]] = set()
+def _lock(connection: Connection, commands: Sequence[RegistryCommand], unnamed: Collection[TargetKey]) -> None:
+    names = {("target", *key) for key in unnamed}
     for command in commands:
         if isinstance(command, UnregisterUser):
             names.add(("user", command.app_id, user_key(command.user_id)))

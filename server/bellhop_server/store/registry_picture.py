@@ -1,7 +1,7 @@
 """The part of the registry that a group of commands touches, read into memory."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -26,23 +26,44 @@ from sqlalchemy.sql.expression import any_
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import AnonymousPolicy, Policy, SecretKind
 from bellhop_server.domain.device import user_key
-from bellhop_server.domain.picture import DeviceKey, DeviceSecret, LoginKey, Picture
+from bellhop_server.domain.picture import DeviceKey, DeviceSecret, LoginKey, Picture, TargetKey
 from bellhop_server.domain.quota import UNVERIFIED_DEVICES
-from bellhop_server.domain.registration import Expire, Register, RegistryCommand, Unregister, UnregisterUser
+from bellhop_server.domain.registration import Expire, Register, RegistryCommand, Unregister, UnregisterUser, Update
 from bellhop_server.store import device_rows
 from bellhop_server.store.tables import applications, binding_generations, devices, revocations, secrets
 
 
+def unnamed_targets(connection: Connection, commands: Sequence[RegistryCommand]) -> set[TargetKey]:
+    """The targets, as they are just now, of devices that are to be proved to have them, by commands that name none.
+
+    If one changes before it is locked, the nonce of the command is void, and nobody asks who has the other one.
+    """
+    proving = {
+        (command.app_id, command.device_id)
+        for command in commands
+        if isinstance(command, Register | Update) and command.target is None and command.target_nonce is not None
+    }
+    if not proving:
+        return set()
+    names = {"apps": list({app_id for app_id, _ in proving}), "device_ids": list({each for _, each in proving})}
+    rows = connection.execute(_queries(connection.dialect.name).unnamed_targets, names)
+    return {(app_id, digest) for app_id, device_id, digest in rows if (app_id, device_id) in proving}
+
+
 def load_picture(
-    connection: Connection, commands: Sequence[RegistryCommand], leavers: Mapping[UnregisterUser, list[str]]
+    connection: Connection,
+    commands: Sequence[RegistryCommand],
+    leavers: Mapping[UnregisterUser, list[str]],
+    unnamed: Collection[TargetKey],
 ) -> Picture:
     """What the rules need to carry the commands out. `leavers`: the devices that each UnregisterUser takes out.
 
-    Looked up by sets of names, not of pairs: what belongs to another application of the group does no harm.
+    `unnamed`: see `unnamed_targets`. Looked up by sets of names, not of pairs: what belongs to another application of
+    the group does no harm.
     """
     queries = _queries(connection.dialect.name)
     named = {device_id for device_ids in leavers.values() for device_id in device_ids}
-    targets: set[bytes] = set()
+    targets = {digest for _, digest in unnamed}
     presented: set[bytes] = set()
     bound: dict[tuple[str, bytes], str] = {}
     numbered: set[str] = set()
@@ -148,6 +169,9 @@ class _Queries:
             .order_by(devices.c.app_id, devices.c.device_id)
             .with_for_update()
         )
+        self.unnamed_targets: Select[Any] = select(
+            devices.c.app_id, devices.c.device_id, devices.c.target_digest
+        ).where(in_apps, among(devices.c.device_id, "device_ids"))
         names = ("app_id", "device_id", "digest", "create_time", "pending", "retire_time", "expire_time")
         of_devices: Select[Any] = select(*(secrets.c[name] for name in names)).where(
             among(secrets.c.app_id, "apps"),
