@@ -193,7 +193,7 @@ def test_the_demo_fails_when_a_push_went_elsewhere(
     monkeypatch.setattr(Stage, "taken", lambda self, title: taken(self, title)[1:])
 
     assert main(["demo"]) == 1
-    assert "bellhop: the demo failed: step 3: not so: APNs took it for" in capsys.readouterr().err
+    assert "bellhop: the demo failed: step 3: not so: the providers took it for" in capsys.readouterr().err
 
 
 async def test_the_demo_stays_until_it_is_interrupted(tmp_path: Path) -> None:

@@ -24,10 +24,10 @@ _BLANKS = Played("CLIENT_SECRET", "APP_SECRET", "MESSAGE_ID", "CURSOR")
 @click.command("demo")
 @click.option("--stay", is_flag=True, help="Keep server and simulator up until Ctrl-C.")
 def command(stay: bool) -> int:
-    """Play one person's phones end to end, and check each step.
+    """Play one person's phones and browsers end to end, and check each step.
 
-    Starts a simulated APNs and a real server on free ports, in a folder that is deleted at the end. Exit code: 0 when
-    everything happened as told, 1 when something did not.
+    Starts simulated push providers and a real server on free ports, in a folder that is deleted at the end. Exit code:
+    0 when everything happened as told, 1 when something did not.
     """
     with tempfile.TemporaryDirectory(prefix="bellhop-demo-") as folder:
         try:
@@ -49,8 +49,10 @@ async def _demo(folder: Path, out: Console, stay: bool) -> None:
     # As Ctrl-C does already: both processes are ended before this one.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with stage(folder) as ready:
-        out.print("A simulated APNs and a Bellhop server, on this machine:\n")
+        out.print("Simulated push providers and a Bellhop server, on this machine:\n")
         out.print(f"   APNs       {ready.simulation['apns_url']} (HTTP/2 over TLS)")
+        out.print(f"   FCM        {ready.simulation['fcm_url']} (HTTP/2 over TLS)")
+        out.print(f"   Web Push   {ready.simulation['web_push_url']} (HTTP/2 over TLS)")
         out.print(f"   Bellhop    {ready.address} (gRPC)")
         async with asyncio.timeout(_SECONDS):
             played = await Story(ready, out).play()

@@ -1,8 +1,9 @@
-"""The processes of the demo: a simulated APNs and a real server, on free ports in a folder of their own."""
+"""The processes of the demo: simulated push providers and a real server, on free ports in a folder of their own."""
 
 import asyncio
 import json
 import os
+import ssl
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import AsyncIterator, Mapping
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 _STOPPING_SECONDS = 15.0
 _LINE_LIMIT = 1 << 20
@@ -29,9 +31,24 @@ class Stage:
     journal: Path
 
     def taken(self, title: str) -> list[str]:
-        """The device tokens that APNs took a notification with that title for, sorted, as often as it did."""
+        """Whom the providers took a notification with that title for, as they call them, sorted, as often as they did:
+        device tokens, and ids of subscriptions.
+        """
         entries = [json.loads(line) for line in self.journal.read_text("utf-8").splitlines()]
-        return sorted(each["token"] for each in entries if each["accepted"] and _title(each["body"]) == title)
+        return sorted(each["token"] for each in entries if each["accepted"] and _title(each) == title)
+
+    async def subscribe(self, application_server_key: str) -> Mapping[str, Any]:
+        """What a browser gets that subscribes at the simulated push service: its endpoint, its keys and an id."""
+        url, ca_file = self.simulation["web_push_url"], self.simulation["ca_file"]
+        body = json.dumps({"persona": "mozilla", "application_server_key": application_server_key}).encode()
+
+        def post() -> Mapping[str, Any]:
+            request = Request(f"{url}/subscriptions", body, {"content-type": "application/json"})  # noqa: S310 - ours
+            with urlopen(request, context=ssl.create_default_context(cafile=ca_file)) as answer:  # noqa: S310 - ours
+                subscription: Mapping[str, Any] = json.load(answer)
+                return subscription
+
+        return await asyncio.to_thread(post)
 
 
 @asynccontextmanager
@@ -43,6 +60,9 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
             "BELLHOP_LISTEN": "127.0.0.1:0",
             "BELLHOP_APNS_URL": simulation["apns_url"],
             "BELLHOP_APNS_SANDBOX_URL": simulation["apns_sandbox_url"],
+            "BELLHOP_FCM_URL": simulation["fcm_url"],
+            "BELLHOP_FCM_TOKEN_URL": simulation["fcm_token_url"],
+            "BELLHOP_WEB_PUSH_HOSTS": simulation["web_push_url"].removeprefix("https://"),
             "BELLHOP_PROVIDER_CA": simulation["ca_file"],
         }
         async with _running(folder, "address", "serve", **settings) as listening:
@@ -106,7 +126,14 @@ def _fields(line: bytes) -> Mapping[str, Any]:
     return fields if isinstance(fields, dict) else {}
 
 
-def _title(body: Any) -> str | None:
-    alert = body.get("aps", {}).get("alert") if isinstance(body, dict) else None
-    title = alert.get("title") if isinstance(alert, dict) else alert
-    return title if isinstance(title, str) else None
+def _title(entry: Mapping[str, Any]) -> str | None:
+    """Of the notification in an entry of the journal, whoever took it."""
+    match entry["provider"], entry.get("body"):
+        case "apns", {"aps": {"alert": {"title": str(title)}}}:
+            return title
+        case "fcm", {"message": {"notification": {"title": str(title)}}}:
+            return title
+        case "web_push", _ if entry["decrypted"]:
+            decrypted: str | None = json.loads(entry["decrypted"]).get("title")
+            return decrypted
+    return None
