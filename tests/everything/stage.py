@@ -19,14 +19,16 @@ from bellhop_server.app.fencing import Fence
 from bellhop_server.app.handover import Handover
 from bellhop_server.app.hygiene import Hygiene
 from bellhop_server.app.planning import Planner
+from bellhop_server.app.proving import Proving
 from bellhop_server.app.recording import Recorder
 from bellhop_server.app.registering import Registering
 from bellhop_server.app.scheduling import Scheduler
 from bellhop_server.app.sending import Sending
 from bellhop_server.app.sweeping import Sweeper
+from bellhop_server.app.targets import Targets
 from bellhop_server.app.watching import Watching
 from bellhop_server.domain import SECOND, Micros
-from bellhop_server.domain.device import Platform
+from bellhop_server.domain.device import Platform, Target
 from bellhop_server.domain.errors import ServiceUnavailable
 from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
 from bellhop_server.ports import Provider
@@ -138,6 +140,13 @@ class HeardStore(SqlStore):
         return await super().execute(command, tell)
 
 
+class Unproved(Proving):
+    """Pushes no nonces: they are of no message, and the model counts what each phone gets."""
+
+    def push(self, app_id: str, target: Target, nonce: str) -> None:
+        """Nothing."""
+
+
 class Server:
     """One life of the server, from its start to its crash."""
 
@@ -152,7 +161,8 @@ class Server:
         planner, scheduler = Planner(store, queue, clock), Scheduler(store, queue, clock)
         parts = (recorder, self.deliverer, planner, scheduler, Sweeper(store, clock))
         self.watching = Watching(store, queue, clock)
-        self.registering = Registering(store, clock, self.fence)
+        targets, proving = Targets(store, clock, {}), Unproved(store, clock, {})
+        self.registering = Registering(store, clock, self.fence, targets, proving)
         self.sending = Sending(store, queue, clock)
         self.cancelling = Cancelling(store, queue, clock, self.fence)
         self.parts = [asyncio.create_task(part.run()) for part in parts]

@@ -13,8 +13,10 @@ from typing import Any
 from bellhop_server.app.fencing import DIGITS, Fence, Mark
 from bellhop_server.app.handover import Handover
 from bellhop_server.app.hygiene import Hygiene
+from bellhop_server.app.proving import Proving
 from bellhop_server.app.recording import Recorder
 from bellhop_server.app.registering import Registering
+from bellhop_server.app.targets import Targets
 from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Item, Recorded
 from bellhop_server.domain.delivery import Answer, Chunk, Reading, Verdict
@@ -109,7 +111,7 @@ class FenceWorld:
         recorder = Recorder(self, LocalQueue(), clock)
         loop.create_task(recorder.run())
         self._handover = Handover(self, clock, self.fence, recorder, Hygiene(self, clock), {Platform.APNS: self})
-        self._registering = Registering(self, clock, self.fence)
+        self._registering = Registering(self, clock, self.fence, Targets(self, clock, {}), Proving(self, clock, {}))
         for bound in setting.bound:
             self.phones.give(*bound)
         self._senders = [self._sending(number, plan) for number, plan in enumerate(setting.senders)]

@@ -7,7 +7,9 @@ from contextlib import nullcontext
 import pytest
 
 from bellhop_server.app.fencing import Fence
+from bellhop_server.app.proving import Proving
 from bellhop_server.app.registering import Registering
+from bellhop_server.app.targets import Targets
 from bellhop_server.domain.errors import ServiceUnavailable
 from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
 from tests.unit.app_fakes import NOW, FakeClock
@@ -51,7 +53,8 @@ def store() -> Chunks:
 
 @pytest.fixture
 def registering(store: Chunks) -> Registering:
-    return Registering(store, FakeClock(), Fence(nullcontext))
+    clock = FakeClock()
+    return Registering(store, clock, Fence(nullcontext), Targets(store, clock, {}), Proving(store, clock, {}))
 
 
 async def test_all_chunks_count(registering: Registering, store: Chunks) -> None:

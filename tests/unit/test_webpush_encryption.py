@@ -1,6 +1,7 @@
 """Encryption of a push: the vector of RFC 8291 section 5, an independent library that decrypts, and bad keys."""
 
 import base64
+import itertools
 import os
 
 import http_ece
@@ -83,7 +84,7 @@ def test_no_two_messages_share_key_or_salt() -> None:
     assert len({body[21:86] for body in bodies}) == 50
 
 
-@pytest.mark.parametrize("octets", [BROWSER_POINT, b"\xfb\xff\xfe" * 21 + b"ab"])
+@pytest.mark.parametrize("octets", [BROWSER_POINT, b"\xfb\xff\xfe" * 21 + b"ab"], ids=["a point", "both letters"])
 def test_either_alphabet_with_and_without_padding(octets: bytes) -> None:
     ordinary = base64.b64encode(octets).decode()
     url = base64.urlsafe_b64encode(octets).decode()
@@ -129,6 +130,7 @@ def of(octets: bytes) -> str:
         (P256DH, "?" * 22, "auth is not base64url"),
         (P256DH * 1000, AUTH, "p256dh is not"),
     ],
+    ids=itertools.count(),
 )
 def test_keys_that_are_none(p256dh: str, auth: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):

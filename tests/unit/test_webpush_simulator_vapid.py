@@ -1,5 +1,6 @@
 """VAPID as the simulated push services check it."""
 
+import itertools
 import json
 
 import jwt
@@ -82,6 +83,7 @@ def test_it_is_read_loosely() -> None:
         (signed(exp=NOW + 86_401), VapidFault.TOO_LONG),
         (signed(sub=None), None),
     ],
+    ids=itertools.count(),
 )
 def test_what_is_refused(authorization: str | None, fault: VapidFault | None) -> None:
     assert fault_of(authorization) is fault
