@@ -72,7 +72,10 @@ class Settings:
     """
 
     master_key: str = field(default="", repr=False)
-    """Seals provider credentials: 32 bytes as base64. Empty, on SQLite: kept in `bellhop.key`, made on first start."""
+    """Seals provider credentials: 32 bytes as base64; behind commas former ones, which only open.
+
+    Empty, on SQLite: kept in `bellhop.key`, made on first start.
+    """
 
     tls_cert: Path | None = None
     """PEM file of the server's certificate chain. Together with `tls_key` it turns TLS on."""

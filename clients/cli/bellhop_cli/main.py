@@ -15,6 +15,7 @@ _COMMANDS = {
     "demo": "bellhop_cli.demo",
     "device": "bellhop_cli.device",
     "migrate": "bellhop_cli.migrate",
+    "rotate-master-key": "bellhop_cli.rotate_master_key",
     "send": "bellhop_cli.send",
     "serve": "bellhop_cli.serve",
     "simulate": "bellhop_cli.simulate",

@@ -55,7 +55,7 @@ class Proving:
         self._to_target: Counter[bytes] = Counter()
 
     def push(self, app_id: str, target: Target, nonce: str) -> None:
-        """Pushes a nonce to a target, silently, as soon as may be. Returns at once; what would be too much is dropped."""
+        """Pushes a nonce to a target, silently, as soon as may be. Returns at once, and drops what is too much."""
         if not self._admitted(app_id, target):
             _log.warning("a nonce is not pushed", extra={"app_id": app_id, "target": target.fingerprint})
             return

@@ -226,10 +226,10 @@ class Registering:
         targets = {device.target for device in answer.departed}
         if isinstance(command, Register | Unregister):
             devices.add(command.device_id)
-        if isinstance(command, Register | Update) and answer.device is not None:
-            if command.target is not None or command.target_nonce is not None:
-                devices.add(command.device_id)
-                targets.add(answer.device.target)
+        presented = (command.target or command.target_nonce) if isinstance(command, Register | Update) else None
+        if presented is not None and answer.device is not None:
+            devices.add(answer.device.device_id)
+            targets.add(answer.device.target)
         return self._fence.ends(command.app_id, [Names(devices, targets)])
 
 

@@ -37,7 +37,8 @@ class Target:
 
     `address` is the provider's own word for it, in normal form: for APNs the token in lower-case hexadecimal, for FCM
     the registration token or installation id, for Web Push the endpoint. `supplement` is what else must be known
-    to reach it: `fid` for an installation id; for Web Push `p256dh` and `auth`, base64url without padding, joined by a dot.
+    to reach it: `fid` for an installation id; for Web Push `p256dh` and `auth`, base64url without padding, joined by a
+    dot.
     `apns_topic` empty and `apns_environment` None mean "what the credential says", resolved at hand-over;
     `vapid_public_key` is the key that a Web Push subscription was made with, empty: the current one.
     """

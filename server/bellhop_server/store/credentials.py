@@ -96,7 +96,7 @@ class SqlCredentials:
             credential.version,
             self._key.seal(
                 credential_content.encode(credential.secret),
-                *_place(credential.app_id, credential.platform, credential.credential_id, credential.version),
+                *place_of(credential.app_id, credential.platform, credential.credential_id, credential.version),
             ),
             credential.update_time,
             probe.reached if probe else None,
@@ -106,7 +106,7 @@ class SqlCredentials:
         )
 
     def _credential(self, row: Row[Any]) -> Credential:
-        content = self._key.open(row.sealed, *_place(row.app_id, row.platform, row.credential_id, row.version))
+        content = self._key.open(row.sealed, *place_of(row.app_id, row.platform, row.credential_id, row.version))
         return Credential(
             app_id=row.app_id,
             credential_id=row.credential_id,
@@ -127,5 +127,6 @@ def sealed_credentials(connection: Connection, app_id: str) -> Sequence[Row[Any]
     return connection.execute(_OF_APPLICATION, {"app": app_id}).all()
 
 
-def _place(app_id: str, platform: int, credential_id: str, version: int) -> tuple[str | int, ...]:
+def place_of(app_id: str, platform: int, credential_id: str, version: int) -> tuple[str | int, ...]:
+    """What a credential is sealed for."""
     return "credential", app_id, int(platform), credential_id, version

@@ -1,4 +1,4 @@
-"""Sealing of provider credentials at rest: AES-256-GCM (NIST SP 800-38D) under one master key.
+"""Sealing of provider credentials at rest: AES-256-GCM (NIST SP 800-38D) under a master key.
 
 A sealed blob is a format byte, 8 bytes that name the key, a random nonce of 12 bytes, and the ciphertext with its tag.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.tables import seals
@@ -33,26 +33,29 @@ class SealBroken(Exception):
 
 
 class MasterKey:
-    """The key that all credentials of a database are sealed under."""
+    """The key that the credentials of a database are sealed under, and former ones, which only open."""
 
-    def __init__(self, key: bytes) -> None:
-        """Raises KeyRefused unless it has 32 bytes."""
-        if len(key) != 32:
-            raise KeyRefused(f"The master key has {len(key)} bytes; it must have 32.")
-        self._id = hashlib.sha256(b"bellhop master key id" + key).digest()[:_KEY_ID]
-        self._cipher = AESGCM(key)
+    def __init__(self, key: bytes, *former: bytes) -> None:
+        """Raises KeyRefused unless each has 32 bytes."""
+        self._ciphers: dict[bytes, AESGCM] = {}
+        for each in (key, *former):
+            if len(each) != 32:
+                raise KeyRefused(f"The master key has {len(each)} bytes; it must have 32.")
+            self._ciphers[hashlib.sha256(b"bellhop master key id" + each).digest()[:_KEY_ID]] = AESGCM(each)
+        self._id = next(iter(self._ciphers))
+
+    @property
+    def rotating(self) -> bool:
+        """Whether there are former ones."""
+        return len(self._ciphers) > 1
 
     @classmethod
     def parse(cls, text: str) -> "MasterKey":
-        """Reads 32 bytes written as base64 (either alphabet) or as 64 hexadecimal digits. Raises KeyRefused."""
-        text = text.strip()
-        if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
-            return cls(bytes.fromhex(text))
-        try:
-            plain = text.rstrip("=").replace("-", "+").replace("_", "/")
-            return cls(base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True))
-        except ValueError:
-            raise KeyRefused("The master key is neither base64 nor hexadecimal.") from None
+        """Reads keys separated by commas or line ends, the present one first.
+
+        Each is 32 bytes written as base64 (either alphabet) or as 64 hexadecimal digits. Raises KeyRefused.
+        """
+        return cls(*map(_decode, _split(text)))
 
     @classmethod
     def load_or_create(cls, path: Path) -> "MasterKey":
@@ -62,7 +65,7 @@ class MasterKey:
         """
         try:
             if not path.exists():
-                _create(path, base64.b64encode(secrets.token_bytes(32)) + b"\n")
+                _create(path, _new_key())
             if path.stat().st_mode & 0o077:
                 raise KeyRefused(f"Others may read {path}. Make it its owner's alone: chmod 600 {path}")
             text = path.read_text("ascii")
@@ -73,17 +76,39 @@ class MasterKey:
     def seal(self, plain: bytes, *place: str | int) -> bytes:
         """Seals it for one place (application, kind, id, version): it opens there only."""
         nonce = secrets.token_bytes(_NONCE)
-        return _FORMAT + self._id + nonce + self._cipher.encrypt(nonce, plain, _associated(place))
+        return _FORMAT + self._id + nonce + self._ciphers[self._id].encrypt(nonce, plain, _associated(place))
+
+    def has_sealed(self, sealed: bytes) -> bool:
+        """Whether it was the present key."""
+        return sealed.startswith(_FORMAT + self._id)
 
     def open(self, sealed: bytes, *place: str | int) -> bytes:
         """What was sealed for this place. Raises SealBroken."""
         head = len(_FORMAT) + _KEY_ID
-        if sealed[:head] != _FORMAT + self._id:
+        cipher = self._ciphers.get(sealed[len(_FORMAT) : head])
+        if cipher is None or not sealed.startswith(_FORMAT):
             raise SealBroken("It was sealed under another key.")
         try:
-            return self._cipher.decrypt(sealed[head : head + _NONCE], sealed[head + _NONCE :], _associated(place))
+            return cipher.decrypt(sealed[head : head + _NONCE], sealed[head + _NONCE :], _associated(place))
         except (InvalidTag, ValueError):
             raise SealBroken("It is damaged or stands in another's place.") from None
+
+
+def add_key(path: Path) -> None:
+    """Puts a new key in front of the one in a file, unless one has been put there and the other not dropped yet.
+
+    Raises KeyRefused.
+    """
+    if MasterKey.load_or_create(path).rotating:
+        return
+    _replace(path, _new_key() + path.read_bytes())
+
+
+def drop_former_keys(path: Path) -> None:
+    """Leaves the present key in a file, and no other. Raises KeyRefused."""
+    MasterKey.load_or_create(path)
+    present, *_ = _split(path.read_text("ascii"))
+    _replace(path, present.encode() + b"\n")
 
 
 def verify_canary(connection: Connection, key: MasterKey) -> None:
@@ -99,23 +124,66 @@ def verify_canary(connection: Connection, key: MasterKey) -> None:
         ) from None
 
 
+def seal_canary(connection: Connection, key: MasterKey) -> None:
+    """Seals the canary anew, under the present key."""
+    sealed = key.seal(_CANARY, "canary")
+    connection.execute(update(seals).where(seals.c.name == "canary").values(sealed=sealed))
+
+
+def _split(text: str) -> list[str]:
+    return re.split(r"[,\s]+", text.strip(" \t\r\n"))
+
+
+def _decode(text: str) -> bytes:
+    if re.fullmatch(r"[0-9A-Fa-f]{64}", text):
+        return bytes.fromhex(text)
+    try:
+        plain = text.rstrip("=").replace("-", "+").replace("_", "/")
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except ValueError:
+        raise KeyRefused("The master key is neither base64 nor hexadecimal.") from None
+
+
 def _associated(place: tuple[str | int, ...]) -> bytes:
     # JSON, because it keeps ("ab", "c") and ("a", "bc") apart.
     return json.dumps(place).encode()
 
 
+def _new_key() -> bytes:
+    return base64.b64encode(secrets.token_bytes(32)) + b"\n"
+
+
 def _create(path: Path, content: bytes) -> None:
     # Linked into place as a whole: a crash leaves no half a key, and of two that start at once the second one reads.
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    draft = _draft(path, content)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
         if not path.exists():
             os.link(draft, path)
     except FileExistsError:
         pass
     finally:
         draft.unlink()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Raises KeyRefused."""
+    try:
+        _draft(path, content).replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise KeyRefused(f"Cannot write {path}: {error}") from error
+
+
+def _draft(path: Path, content: bytes) -> Path:
+    """A new file beside it, for its owner alone, whose content is on the disk."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return draft

@@ -20,7 +20,7 @@ _UNSAID = frozenset({Verdict.PROVIDER_UNAVAILABLE, Verdict.THROTTLED_SENDER, Ver
 
 
 def conclude(said: Reply | Failure | Answer, now: Micros) -> ProbeResult:
-    """What Google's answer comes to: to the message, or, an `Answer`, when there was no access token to send it with."""
+    """What Google's answer comes to: to the message, or an `Answer` where there was no access token to send it with."""
     if isinstance(said, Failure):
         return ProbeResult(False, said.reason.value, now, reached=False)
     if isinstance(said, Answer):
