@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from hypothesis import Phase, settings
 
-from bellhop_server.app import handover, recording, sorting, watching
+from bellhop_server.app import recording, sorting, watching
 from bellhop_server.app.fencing import Fence, Mark
-from bellhop_server.domain import retry
 from bellhop_server.domain.message import Send
+from bellhop_server.domain.terms import Terms
 from bellhop_server.store.presence import SqlPresence
 from tests.everything.runs import bounded, play
 from tests.everything.theatre import Theatre
@@ -62,8 +62,7 @@ def cancellations_are_not_read(patch: pytest.MonkeyPatch) -> None:
 
 
 def everything_may_go_again(patch: pytest.MonkeyPatch) -> None:
-    for module in (handover, retry):
-        patch.setattr(module, "may_resend", lambda *_: True)
+    patch.setattr(Terms, "may_resend", lambda *_: True)
 
 
 def what_is_to_be_tried_again_is_dropped(patch: pytest.MonkeyPatch) -> None:
@@ -80,12 +79,12 @@ def request_ids_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
 
 
 def hand_overs_have_no_deadline(patch: pytest.MonkeyPatch) -> None:
-    real = handover.Chunk
+    real = sorting.Chunk
 
     def chunk(**fields: Any) -> Any:
         return real(**fields | {"deadline": fields["deadline"] + 60})
 
-    patch.setattr(handover, "Chunk", chunk)
+    patch.setattr(sorting, "Chunk", chunk)
 
 
 def a_result_is_told_twice(patch: pytest.MonkeyPatch) -> None:

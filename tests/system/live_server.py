@@ -24,7 +24,7 @@ from bellhop_server.domain.application import (
     ProbeResult,
     ProviderSecret,
 )
-from bellhop_server.domain.delivery import Answer, Chunk, Verdict
+from bellhop_server.domain.delivery import Answer, Chunk, ProviderRequest, Verdict
 from bellhop_server.domain.device import Platform, Target
 from bellhop_server.domain.errors import InvalidRequest, Violation
 from bellhop_server.main import Server, running_server
@@ -65,6 +65,10 @@ class KindProvider:
 
     async def check_target(self, target: Target) -> list[Violation]:
         return []
+
+    def explain(self, chunk: Chunk) -> list[ProviderRequest | Answer]:
+        request = ProviderRequest("https://kind.example", {}, chunk.notification.title, 1, 2)
+        return [request for _ in chunk.deliveries]
 
     async def probe(self, credential: Credential) -> ProbeResult:
         self.probed.set()

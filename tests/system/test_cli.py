@@ -67,7 +67,10 @@ async def bellhop(ready: Stage, tmp_path: Path) -> Shell:
         variable, _, value = line.removeprefix("export ").partition("=")
         shell.variables[variable] = value
     stored = await shell("app", "credential", "set", "--json-file", "simulator.json")
-    assert (stored.code, stored.out) == (0, "Stored apns: the provider took it\n"), stored.err
+    assert stored.code == 0, stored.err
+    told = dict(line.split(": ", 1) for line in stored.out.splitlines())
+    assert told["Stored apns"] == told["Stored fcm"] == "the provider took it"
+    assert told["Stored web-push"].startswith("the key is sound")
     return shell
 
 
@@ -119,7 +122,8 @@ async def test_a_day_at_the_command_line(bellhop: Shell, ready: Stage) -> None:
     assert wrong.code == 2
     assert wrong.err.startswith("bellhop: INVALID_REQUEST: audience.users.user_ids[0]: ")
 
-    assert (await bellhop("app", "credential", "delete", "shop", "apns")).out == "Deleted.\n"
+    for name in ("apns", "fcm", "web-push"):
+        assert (await bellhop("app", "credential", "delete", "shop", name)).out == "Deleted.\n"
     assert (await bellhop("app", "credential", "list", "--json")).out == ""
 
 

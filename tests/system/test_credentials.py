@@ -154,6 +154,9 @@ RIGHT: dict[str, Callable[[House], Awaitable[Message] | Message]] = {
     "/bellhop.v1.Notifier/GetMessage": lambda _: notes.GetMessageRequest(message_id="m1"),
     "/bellhop.v1.Notifier/ListMessages": lambda _: notes.ListMessagesRequest(),
     "/bellhop.v1.Notifier/CancelMessage": lambda _: notes.CancelMessageRequest(message_id="m1"),
+    "/bellhop.v1.Notifier/ExplainSend": lambda _: notes.ExplainSendRequest(
+        audience={"everyone": {}}, notification={"title": "Hi"}
+    ),
     "/bellhop.v1.Notifier/ListResults": lambda _: notes.ListResultsRequest(message_id="m1"),
 }
 

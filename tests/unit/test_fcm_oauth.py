@@ -3,6 +3,7 @@
 import asyncio
 import json
 from email.utils import formatdate
+from typing import Any
 
 import jwt
 import pytest
@@ -55,8 +56,8 @@ def test_what_an_assertion_says() -> None:
     settings = FcmSettings(token_url="https://localhost:7/token")
     text = TokenEndpoint(settings, HeldClock(), no_pool).assertion(CREDENTIAL)
 
-    options = {"verify_iat": False, "verify_exp": False}
-    claims = jwt.decode(text, KEY.public_key(), algorithms=["RS256"], audience=settings.token_url, options=options)  # type: ignore[arg-type] # PyJWT names each option in its type.
+    options: Any = {"verify_iat": False, "verify_exp": False}
+    claims = jwt.decode(text, KEY.public_key(), algorithms=["RS256"], audience=settings.token_url, options=options)
     assert claims == {
         "iss": CREDENTIAL.client_email,
         "scope": "https://www.googleapis.com/auth/firebase.messaging",

@@ -46,7 +46,7 @@ APPLE = [
     (410, "ExpiredToken", GONE),
     (410, "Unregistered", GONE),
     (413, "PayloadTooLarge", LARGE),
-    (429, "TooManyRequests", SENDER),
+    (429, "TooManyRequests", TARGET),
     (500, "InternalServerError", AWAY),
     (503, "ServiceUnavailable", AWAY),
     (503, "Shutdown", NOT_SENT),
