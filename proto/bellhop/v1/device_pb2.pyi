@@ -326,8 +326,9 @@ class WebPushTarget(_message.Message):
     """Required. `keys.auth`: 16 bytes as base64url; ordinary base64 and padding are accepted."""
     vapid_public_key: _builtins.str
     """The `applicationServerKey` that the browser subscribed with, 65 bytes as base64url; ordinary base64 and padding are
-    accepted. The subscription takes pushes under this key alone. Empty: the current key of the application's Web Push
-    credential.
+    accepted. The subscription takes pushes under this key alone, so when the application has Web Push credentials it
+    must be one of their keys, the present one or a former one, else INVALID_ARGUMENT. Empty: their current key at that
+    moment; while there are none, the one that is current at each hand-over.
     """
     def __init__(
         self,

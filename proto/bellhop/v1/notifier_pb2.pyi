@@ -564,7 +564,9 @@ class ProviderRequest(_message.Message):
     body: _builtins.str
     """The body, any text; for Web Push as it is before encryption. Empty when there is none."""
     body_size: _builtins.int
-    """Bytes of the body as it would travel, with Web Push encrypted: 0 or more. Always set."""
+    """Bytes of what the provider limits, 0 or more: of the body as it would travel, with Web Push encrypted; with FCM of
+    notification and data alone. Always set.
+    """
     body_limit: _builtins.int
     """Bytes that the provider takes, 0 or more. Always set."""
     @_builtins.property

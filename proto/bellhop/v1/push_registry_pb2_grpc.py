@@ -158,8 +158,8 @@ class PushRegistryServicer:
         A call that ends UNVERIFIED pushes a nonce to the target that it names, silently, as the data key
         `bellhop_target_nonce`; at most one a minute for a device and target. Whoever receives it there brings it back within
         an hour, as `target_nonce` of this method or of UpdateDevice, under the device's `device-secret`: then the target
-        moves and the device is ACTIVE. The push is tried once, and nothing is reported of it; another call that names the
-        target asks for another one.
+        moves and the device is ACTIVE. Nothing is reported of the push; another call that names the target asks for another
+        one.
 
         Credential: none for a new device, where a `device-secret` of 32 characters or more becomes its secret; its
         `device-secret`, `client-secret` or `app-secret` for a known one. `Application.policy.anonymous_policy` may ask for

@@ -71,7 +71,7 @@ class Registering:
         Raises what the rules of the registry raise, and InvalidRequest.
         """
         target = await self._targets.settle(app_id, target)
-        secret, nonce = f"bhd_{secrets.token_urlsafe(32)}", secrets.token_urlsafe(_NONCE_BYTES)
+        secret, nonce = f"bhd_{secrets.token_urlsafe(32)}", _fresh_nonce(proof, target)
         answer = await self._execute(
             Register(
                 app_id=app_id,
@@ -87,12 +87,11 @@ class Registering:
                 binding_ttl=binding_ttl,
                 binding_generation=binding_generation,
                 target_nonce=_digest(target_nonce),
-                fresh_nonce=digest_of(nonce),
-            )
+                fresh_nonce=digest_of(nonce) if nonce else b"",
+            ),
+            nonce,
         )
         assert answer.device is not None
-        if answer.nonce_issued:
-            self._proving.push(app_id, answer.device.target, nonce)
         return Registered(answer.device, secret if answer.secret_issued else "", answer.created)
 
     async def update(
@@ -113,7 +112,7 @@ class Registering:
         Raises what the rules of the registry raise, and InvalidRequest.
         """
         target = await self._targets.settle(app_id, target)
-        nonce = secrets.token_urlsafe(_NONCE_BYTES)
+        nonce = _fresh_nonce(proof, target)
         answer = await self._execute(
             Update(
                 app_id=app_id,
@@ -127,12 +126,11 @@ class Registering:
                 proof=proof,
                 now=self._clock.now(),
                 target_nonce=_digest(target_nonce),
-                fresh_nonce=digest_of(nonce),
-            )
+                fresh_nonce=digest_of(nonce) if nonce else b"",
+            ),
+            nonce,
         )
         assert answer.device is not None
-        if answer.nonce_issued:
-            self._proving.push(app_id, answer.device.target, nonce)
         return answer.device
 
     async def unregister(
@@ -239,4 +237,4 @@ def _digest(nonce: str) -> bytes | None:
 
 def _fresh_nonce(proof: Proof, target: Target | None) -> str:
     """What may have to be pushed; empty: that cannot be. Whatever authority presents is its own."""
-    return "" if proof.authority or target is None else secrets.token_urlsafe(24)
+    return "" if proof.authority or target is None else secrets.token_urlsafe(_NONCE_BYTES)
