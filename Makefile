@@ -38,6 +38,10 @@ check: $(VENV)/.installed-dev ## Check style, types, imports, the contract and t
 gen: $(VENV)/.installed-dev ## Make the stubs anew from proto/.
 	$(BIN)/python scripts/gen.py
 
+.PHONY: faults
+faults: $(VENV)/.installed-dev ## Write docs/fault-matrix.md from the table that the tests play.
+	$(BIN)/python -m tests.faults
+
 .PHONY: bench
 bench: $(VENV)/.installed-bench ## Measure, and print what docs/performance.md says; ARGS go to the benchmarks.
 	$(BIN)/python -m benchmarks $(ARGS)
