@@ -106,7 +106,7 @@ class Access:
         finally:
             self._renewal = None
         if isinstance(result, Grant):
-            self.authorization = (b"authorization", b"Bearer " + result.token.encode())
+            self.authorization = authorization(result)
             lifetime = result.lifetime
             self._good_until = asked + lifetime - min(_MARGIN, lifetime / 10)
             self._renew_at = asked + max(lifetime - RENEW_BEFORE - _JITTER * self._rng(), lifetime / 2)
@@ -144,3 +144,8 @@ class Accesses:
     async def aclose(self) -> None:
         """Asks for no more."""
         await asyncio.gather(*(access.aclose() for access in self._known.values()))
+
+
+def authorization(grant: Grant) -> tuple[bytes, bytes]:
+    """The header field that shows a token."""
+    return b"authorization", b"Bearer " + grant.token.encode()

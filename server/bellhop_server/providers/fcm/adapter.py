@@ -21,9 +21,9 @@ from bellhop_server.providers.backlog import Failure
 from bellhop_server.providers.courier import Courier, report_all
 from bellhop_server.providers.engine import EngineFactory, Reply
 from bellhop_server.providers.fcm import explaining, oauth, probing
-from bellhop_server.providers.fcm.access import Access, Accesses
+from bellhop_server.providers.fcm.access import Accesses, authorization
 from bellhop_server.providers.fcm.errand import FcmErrand
-from bellhop_server.providers.fcm.line import FcmLine
+from bellhop_server.providers.fcm.line import FcmLine, head
 from bellhop_server.providers.fcm.oauth import TokenEndpoint
 from bellhop_server.providers.fcm.payload import render
 from bellhop_server.providers.fcm.question import ask
@@ -185,16 +185,12 @@ class FcmProvider:
             )
 
     async def _try(self, credential: FcmCredential) -> Reply | Failure | Answer:
-        access = Access(credential, self._endpoint.grant, self._clock)
-        trouble = await access.ready(self._clock.monotonic() + oauth.SECONDS)
-        if trouble is not None:
-            await access.aclose()
-            return trouble
-        line = FcmLine(
-            credential.project_id, self._connect(self._settings.origin, probing.LIMITS), self._settings, self._clock
-        )
-        headers = [*line.head, access.authorization]
-        return await ask(line.pool, headers, probing.BODY, self._clock.monotonic() + probing.SECONDS)
+        grant = await self._endpoint.grant(credential)
+        if isinstance(grant, Answer):
+            return grant
+        headers = [*head(self._settings, credential.project_id), authorization(grant)]
+        pool = self._connect(self._settings.origin, probing.LIMITS)
+        return await ask(pool, headers, probing.BODY, self._clock.monotonic() + probing.SECONDS)
 
     def _connect(self, origin: Origin, limits: Limits) -> Pool:
         return Pool(
