@@ -18,8 +18,8 @@ class Case:
 
     `told`: what is told, and to how many devices; None: some, since how many were on their way differs from run to run.
     `known`: each device has had a push accepted before. `skew`: seconds that our clock is ahead, from then on.
-    `retired`: those told TOKEN_INVALID or TOKEN_MISMATCH are DEAD afterwards, else nobody is. `not_before`: seconds that
-    must pass until all is told. `ttl`: seconds.
+    `retired`: those told TOKEN_INVALID or TOKEN_MISMATCH are DEAD afterwards, else nobody is. `not_before`: seconds
+    that must pass until all is told. `ttl`: seconds.
     """
 
     told: Mapping[str, int | None]

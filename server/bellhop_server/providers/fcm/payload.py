@@ -65,7 +65,7 @@ class Rendered:
 
     def body(self, address: bytes, supplement: str, expire_time: Micros, now: Micros) -> bytes:
         """The request's body for one target; `address` as JSON."""
-        ttl = min(max((expire_time - now) // SECOND, 0), LONGEST_TTL) if self._kept else 0
+        ttl = min(max((expire_time - now + SECOND // 2) // SECOND, 0), LONGEST_TTL) if self._kept else 0
         # APNs wants the moment, and 0 for "try once".
         expiration = max(expire_time // SECOND, 1) if ttl else 0
         if (ttl, expiration) != self._time:

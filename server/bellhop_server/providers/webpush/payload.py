@@ -42,7 +42,8 @@ class Rendered:
 
     def lasting(self, expire_time: Micros, now: Micros, host: str) -> tuple[Field, ...]:
         """The header fields that say how long the push service of that host may keep it: at most 28 days."""
-        left = min(expire_time - now, LONGEST_TTL) // SECOND
+        # To the nearest second: whoever asks for an hour gets an hour.
+        left = (min(expire_time - now, LONGEST_TTL) + SECOND // 2) // SECOND
         # Not 0, which would mean now or never.
         ttl = max(left, 1) if self.kept else 0
         time = (b"ttl", b"%d" % ttl)
