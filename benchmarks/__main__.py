@@ -6,9 +6,11 @@ import platform
 from collections.abc import Callable
 from dataclasses import fields
 
+from benchmarks.encryption import encryption
 from benchmarks.fanout import fanout
 from benchmarks.items import items
 from benchmarks.memory import memory
+from benchmarks.networks import networks
 from benchmarks.profiling import profile
 from benchmarks.registration import registration
 from benchmarks.singles import singles
@@ -21,6 +23,8 @@ PARTS: dict[str, tuple[str, Callable[[Stage, Sizes], list[str]]]] = {
     "memory": ("Memory by the size of the audience", memory),
     "registration": ("Registration under 64 callers", registration),
     "singles": ("Single sends and logouts, idle and during a broadcast to {sizes.broadcast:,}", singles),
+    "encryption": ("Encryptions of a Web Push", encryption),
+    "networks": ("Adapters alone, {sizes.sends:,} sends each", networks),
     "items": ("Planned devices as rows and packed", items),
 }
 

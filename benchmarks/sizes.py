@@ -20,5 +20,7 @@ class Sizes:
     """Single sends and logouts of each kind, idle and then loaded."""
     seconds: float = 10.0
     """Of registrations."""
+    sends: int = 40_000
+    """Of each adapter alone; peers send a twentieth."""
     functions: int = 0
     """How many functions the profile tells as well."""

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from email.utils import formatdate
 
 from bellhop_simulators.faults.actions import Then
 from bellhop_simulators.faults.conditions import Facts
@@ -27,7 +28,12 @@ class TokenCase:
         """Nothing: it is about no message."""
 
     def answer(self, then: Then) -> Answer:
-        """The token or the refusal; or what `then` says."""
+        """The token or the refusal; or what `then` says. With the time, by which a sender may find its clock wrong."""
+        answer = self._answer(then)
+        answer.headers.append(("date", formatdate(self.world.clock.now(), usegmt=True)))
+        return answer
+
+    def _answer(self, then: Then) -> Answer:
         if then.status is not None and then.status != 200:
             return of_token(then, then.status)
         try:

@@ -30,7 +30,7 @@ from bellhop_server.providers.webpush import explaining, keyring
 from bellhop_server.providers.webpush.encryption import recipient
 from bellhop_server.providers.webpush.errand import WebPushErrand
 from bellhop_server.providers.webpush.hosts import Endpoint
-from bellhop_server.providers.webpush.line import WebPushLine
+from bellhop_server.providers.webpush.line import EVIDENCE_SECONDS, WebPushLine
 from bellhop_server.providers.webpush.payload import Rendered, render
 from bellhop_server.providers.webpush.settings import WebPushSettings
 from bellhop_server.providers.webpush.vapid import KeyRefused, VapidTokens
@@ -39,7 +39,8 @@ from bellhop_server.providers.webpush.vapid import KeyRefused, VapidTokens
 LIMITS = Limits(connections=8)
 
 MOST_LINES = 256
-IDLE = 120.0
+# A way that nobody uses is kept as long as what it has learnt of keys is worth something.
+IDLE = EVIDENCE_SECONDS
 # For the name of a host that nobody has vouched for.
 LOOK_UP = 2.0
 

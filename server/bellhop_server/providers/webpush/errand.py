@@ -18,8 +18,8 @@ PAUSE = 60.0
 class WebPushErrand:
     """An `Errand`. What concerns more than one subscription concerns the host."""
 
-    # An encryption takes about as long as fifteen submissions.
-    weight = 15
+    # An encryption takes about as long as seven submissions and answers.
+    weight = 8
 
     def __init__(
         self,

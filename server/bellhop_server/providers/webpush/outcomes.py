@@ -140,7 +140,7 @@ _REDIRECT = Meaning(Verdict.ENDPOINT_BLOCKED)
 _NEW = Meaning(Verdict.ADAPTER_BUG, known=False)
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
-_LOCATION = re.compile(rb"[!-~]{1,512}")
+_LOCATION = re.compile(rb"[!-~]{1,256}")
 # Of a text; what is known to mean something is said at once.
 _LOOKED_AT = 2048
 _DROPPED = "dropped"
