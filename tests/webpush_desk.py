@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from bellhop_server.domain import HOUR
 from bellhop_server.domain.application import VapidKey, WebPushCredential
@@ -98,12 +99,15 @@ async def webpush_desk(
     limits: dict[str, float] | None = None,
     addresses: Addresses | None = None,
 ) -> AsyncIterator[Desk]:
-    """A desk with short pauses between connections. `hosts`: those that may be called, else the simulator's alone."""
+    """A desk with short pauses between connections. `hosts`: those that may be called, else the simulator's alone; in
+    them `{port}` is its port."""
     clock = MovableClock()
     numbers: dict[str, Any] = {"connections": 2, "backoff_first": 0.005, "backoff_most": 0.05} | (limits or {})
     async with WebPushSimulator(clock=SimulatorClock(clock)) as push:
         provider = WebPushProvider(
-            WebPushSettings(hosts or push.url.removeprefix("https://"), push.ca_file),
+            WebPushSettings(
+                hosts.format(port=urlsplit(push.url).port) or push.url.removeprefix("https://"), push.ca_file
+            ),
             clock,
             Turns(),
             limits=Limits(**numbers),
