@@ -217,7 +217,7 @@ FAULTS = (
         "our clock is two hours ahead",
         {
             APNS: Case({"CREDENTIALS_INVALID (InvalidProviderToken)": 40}, skew=7200.0),
-            FCM: Case({"CREDENTIALS_INVALID (invalid_grant)": 40}, skew=7200.0, known=False),
+            FCM: Case({"CREDENTIALS_INVALID (ClockSkew)": 40}, skew=7200.0, known=False),
             WEB_PUSH: Case(OK, skew=7200.0),
         },
     ),
@@ -225,7 +225,7 @@ FAULTS = (
         "our clock is two hours behind",
         {
             APNS: Case({"EXPIRED (ExpiredProviderToken)": 40}, skew=-7200.0, known=False, ttl=600),
-            FCM: Case({"CREDENTIALS_INVALID (invalid_grant)": 40}, skew=-7200.0, known=False),
+            FCM: Case({"CREDENTIALS_INVALID (ClockSkew)": 40}, skew=-7200.0, known=False),
             WEB_PUSH: Case(OK, skew=-7200.0),
         },
     ),
