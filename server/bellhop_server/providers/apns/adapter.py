@@ -150,12 +150,7 @@ class ApnsProvider:
         pool = self._pool(environment, probing.LIMITS)
         deadline = self._clock.monotonic() + probing.SECONDS
         authority = self._settings.origin(environment).authority
-        question = probing.Question(authority, token, credential.topics[0], deadline)
-        try:
-            pool.send(question)
-            return await question.answer()
-        finally:
-            await pool.aclose(0)
+        return await probing.question(pool, authority, token, credential.topics[0], deadline)
 
     def _line(self, account: Account[ApnsLine], credential: ApnsCredential, environment: ApnsEnvironment) -> ApnsLine:
         """Raises KeyRefused."""

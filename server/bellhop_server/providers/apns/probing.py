@@ -1,17 +1,16 @@
 """Asking APNs whether it takes a credential, without reaching any device."""
 
-import asyncio
 from collections.abc import Mapping
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import ProbeResult
 from bellhop_server.domain.delivery import Answer, Verdict
 from bellhop_server.domain.device import ApnsEnvironment
-from bellhop_server.domain.notification import Priority
 from bellhop_server.providers.apns.outcomes import ENVIRONMENT_REASONS, judge
 from bellhop_server.providers.backlog import Failure
-from bellhop_server.providers.engine import Headers, Reply
 from bellhop_server.providers.limits import Limits
+from bellhop_server.providers.pool import Pool
+from bellhop_server.providers.question import ask
 
 SECONDS = 5.0
 LIMITS = Limits(connections=1, setup=SECONDS, answer=SECONDS)
@@ -27,43 +26,21 @@ _ACCEPTED = frozenset(
 _REFUSED = frozenset({Verdict.CREDENTIALS_INVALID, Verdict.CONFIG_ERROR})
 
 
-class Question:
-    """A `Batch` of one push to nobody."""
-
-    size = 1
-    priority = Priority.HIGH
-    largest_body = len(_BODY)
-    weight = 1
-
-    def __init__(self, authority: str, token: str, topic: str, deadline: float) -> None:
-        self.deadline = deadline
-        self._fields = [
-            (b":method", b"POST"),
-            (b":scheme", b"https"),
-            (b":authority", authority.encode()),
-            (b":path", b"/3/device/" + _NO_DEVICE),
-            (b"authorization", b"bearer " + token.encode()),
-            (b"apns-topic", topic.encode()),
-            *_FIELDS,
-        ]
-        self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-    def request(self, index: int) -> tuple[Headers, bytes]:
-        return self._fields, _BODY
-
-    def handed_over(self, index: int) -> None:
-        """It is to nobody."""
-
-    def done(self, index: int, result: Reply | Failure, connection: object) -> None:
-        if not self._answer.done():
-            if isinstance(result, Failure):
-                self._answer.set_result(Answer(Verdict.NOT_SENT, reason=result.reason.value))
-            else:
-                self._answer.set_result(judge(result, "", 0).answer)
-
-    async def answer(self) -> Answer:
-        """What APNs said; NOT_SENT: it could not be asked."""
-        return await self._answer
+async def question(pool: Pool, authority: str, token: str, topic: str, deadline: float) -> Answer:
+    """What APNs says to a push to nobody, by a pool that is made for this alone; NOT_SENT: it could not be asked."""
+    headers = [
+        (b":method", b"POST"),
+        (b":scheme", b"https"),
+        (b":authority", authority.encode()),
+        (b":path", b"/3/device/" + _NO_DEVICE),
+        (b"authorization", b"bearer " + token.encode()),
+        (b"apns-topic", topic.encode()),
+        *_FIELDS,
+    ]
+    said = await ask(pool, headers, _BODY, deadline)
+    if isinstance(said, Failure):
+        return Answer(Verdict.NOT_SENT, reason=said.reason.value)
+    return judge(said, "", 0).answer
 
 
 def conclude(answers: Mapping[ApnsEnvironment, Answer], *, chosen: bool, now: Micros) -> ProbeResult:

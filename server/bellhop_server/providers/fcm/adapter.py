@@ -26,12 +26,12 @@ from bellhop_server.providers.fcm.errand import FcmErrand
 from bellhop_server.providers.fcm.line import FcmLine, head
 from bellhop_server.providers.fcm.oauth import TokenEndpoint
 from bellhop_server.providers.fcm.payload import render
-from bellhop_server.providers.fcm.question import ask
 from bellhop_server.providers.fcm.service_account import read_service_account
 from bellhop_server.providers.fcm.settings import FcmSettings
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.origin import Origin
 from bellhop_server.providers.pool import Pool
+from bellhop_server.providers.question import ask
 from bellhop_server.providers.reasons import Reason
 from bellhop_server.providers.tls import client_context
 from bellhop_server.providers.turns import Turns

@@ -21,11 +21,11 @@ from bellhop_server.domain.delivery import Answer, Verdict
 from bellhop_server.ports import Clock
 from bellhop_server.providers.backlog import Failure
 from bellhop_server.providers.engine import Reply
-from bellhop_server.providers.fcm.question import ask
 from bellhop_server.providers.fcm.service_account import KeyRefused, load_key
 from bellhop_server.providers.fcm.settings import FcmSettings
 from bellhop_server.providers.limits import Limits
 from bellhop_server.providers.pool import Pool
+from bellhop_server.providers.question import ask
 from bellhop_server.providers.reasons import Reason, quote
 from bellhop_server.providers.retry_after import retry_after
 
