@@ -161,8 +161,8 @@ async def _start(
 
     recorder = Recorder(store, queue, clock)
     _keep_running(stack, failed, recorder.run())
-    fence = Fence(admission.aside)
-    handover = Handover(store, clock, fence, recorder, Hygiene(store, clock), providers)
+    fence, hygiene = Fence(admission.aside), Hygiene(store, clock)
+    handover = Handover(store, clock, fence, recorder, hygiene, providers)
     deliverer = Deliverer(_worker_name(), store, queue, clock, handover)
     stack.push_async_callback(deliverer.drain, _DRAIN_SECONDS)
     for provider in providers.values():
@@ -170,7 +170,7 @@ async def _start(
         # start, and only what was written is waited for.
         stack.push_async_callback(provider.aclose)
     planner, scheduler = Planner(store, queue, clock), Scheduler(store, queue, clock)
-    for part in (deliverer, planner, scheduler, Sweeper(store, clock)):
+    for part in (deliverer, planner, scheduler, hygiene, Sweeper(store, clock)):
         _keep_running(stack, failed, part.run())
     _keep_running(stack, failed, metrics.watch_breakers(providers, clock))
 

@@ -25,12 +25,13 @@ class Desk:
         self.fence = Fence(nullcontext)
         self.recorder = Recorder(self.store, LocalQueue(), self.clock)
         self.settled = 0
+        self.hygiene = Hygiene(self.store, self.clock)
         self.handover = Handover(
             self.store,
             self.clock,
             self.fence,
             self.recorder,
-            Hygiene(self.store, self.clock),
+            self.hygiene,
             {Platform.APNS: self.provider},
         )
 

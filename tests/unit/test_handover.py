@@ -7,6 +7,7 @@ import pytest
 from bellhop_server.domain import DAY, HOUR, MINUTE, SECOND
 from bellhop_server.domain.delivery import HANDOVER, Answer, Reading, Verdict
 from bellhop_server.domain.device import Device, DeviceState, Platform, Target
+from bellhop_server.domain.guard import QUIET
 from bellhop_server.domain.message import (
     Audience,
     AudienceKind,
@@ -239,18 +240,42 @@ async def test_a_400_alone_retires_nobody() -> None:
     await desk.carry_out(batch_of(phones))
 
     assert desk.outcomes == {"d1": Outcome.TOKEN_INVALID}
+    desk.clock.micros += HOUR
+    await desk.hygiene.judge()
     assert desk.store.retired == []
 
 
 @pytest.mark.promise("P11")
-async def test_one_bad_token_among_a_hundred_is_retired() -> None:
+async def test_one_bad_token_among_a_hundred_is_retired_when_all_has_been_quiet_for_a_while() -> None:
     phones = [device(f"d{n}") for n in range(100)]
     desk = Desk(message(), phones)
     desk.provider.answers = {"d7ab": Answer(Verdict.TOKEN_INVALID, 400, "BadDeviceToken")}
 
     await desk.carry_out(batch_of(phones))
 
+    assert desk.outcomes["d7"] is Outcome.TOKEN_INVALID
+    await desk.hygiene.judge()
+    assert desk.store.retired == []
+
+    desk.clock.micros += int(QUIET * SECOND)
+    await desk.hygiene.judge()
     assert [each.device_id for each in desk.store.retired] == ["d7"]
+
+
+@pytest.mark.promise("P11")
+async def test_a_400_does_not_count_once_the_device_has_taken_a_push() -> None:
+    phones = [device(f"d{n}") for n in range(100)]
+    desk = Desk(message(), phones)
+    bad = Answer(Verdict.TOKEN_INVALID, 400, "BadDeviceToken")
+    desk.provider.answers = {"d7ab": bad, "d8ab": bad}
+    await desk.carry_out(batch_of(phones))
+
+    desk.provider.answers = {}
+    await desk.carry_out(batch_of([phones[7]], batch_id=2))
+
+    desk.clock.micros += int(QUIET * SECOND)
+    await desk.hygiene.judge()
+    assert [each.device_id for each in desk.store.retired] == ["d8"]
 
 
 async def test_a_first_acceptance_is_noted_once() -> None:

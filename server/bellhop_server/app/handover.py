@@ -70,7 +70,8 @@ class Handover:
                 resolved(results)
                 settled(results)
 
-            sheet = Sheet(batch, brief, self._recorder.open(batch, count))
+            ledger, suspects = self._recorder.open(batch, count), self._hygiene.suspects(batch.app_id)
+            sheet = Sheet(batch, brief, ledger, suspects)
             items = await self._left(sheet) if batch.in_doubt else batch.items
             return await self._try(sheet, items) and await self._finish(sheet)
 
@@ -211,9 +212,7 @@ class Handover:
 
     async def _finish(self, sheet: Sheet) -> bool:
         app_id = sheet.brief.message.app_id
-        for platform, count in sheet.proven.items():
-            self._hygiene.note_accepted(app_id, Platform(platform), count)
-        await self._hygiene.note_dead(app_id, sheet.refused)
+        await self._hygiene.note(app_id, sheet.proven, sheet.refused, sheet.cleared)
         for result in sheet.refusals:
             sheet.ledger.add(result)
         now, priority = self._clock.now(), sheet.batch.priority

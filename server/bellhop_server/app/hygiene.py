@@ -1,15 +1,31 @@
 """Token hygiene: dead targets go, live ones stay."""
 
+import asyncio
 import logging
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from bellhop_server.domain.delivery import Answer, Verdict
 from bellhop_server.domain.device import DeadTarget, Found, Platform
-from bellhop_server.domain.guard import WINDOW, DeletionGuard
+from bellhop_server.domain.guard import DeletionGuard
 from bellhop_server.ports import Clock, Store
 
+# Of one application. Of more than that some are met again by the next message.
+MOST_SUSPECTS = 10_000
+# In one statement.
+RETIRED_AT_ONCE = 500
+# Seconds between two looks at whether a round is over.
+LOOK = 1.0
+
 _log = logging.getLogger(__name__)
+
+
+class _Suspect(NamedTuple):
+    """A target that a provider called bad without a proof, and that is to be judged."""
+
+    platform: Platform
+    target: DeadTarget
 
 
 class Hygiene:
@@ -18,45 +34,91 @@ class Hygiene:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._guards: dict[tuple[str, Platform], DeletionGuard[DeadTarget]] = defaultdict(DeletionGuard)
+        self._guards: dict[tuple[str, Platform], DeletionGuard] = defaultdict(DeletionGuard)
+        self._suspects: dict[str, dict[str, _Suspect]] = defaultdict(dict)
+        self._suspecting = asyncio.Event()
 
-    def note_accepted(self, app_id: str, platform: Platform, count: int) -> None:
-        """A provider took pushes for so many targets that had worked before."""
-        guard = self._guards[app_id, platform]
-        for _ in range(min(count, WINDOW)):
-            guard.note(bad=False)
+    async def run(self) -> None:
+        """Retires what is judged, until cancelled."""
+        while True:
+            await self._suspecting.wait()
+            await self._clock.sleep(LOOK)
+            await self.judge()
 
-    async def note_dead(self, app_id: str, refusals: Sequence[tuple[Found, Answer]]) -> None:
-        """A provider called these targets dead; retires those of which that is certain enough by now.
+    def suspects(self, app_id: str) -> Collection[str]:
+        """The devices whose targets wait to be judged, now and later: who reads it has to say which are `cleared`."""
+        return self._suspects[app_id].keys()
 
-        A 410 says since when: a target that was presented later than that is a new one and stays. It is compared as
-        it was when it was handed over, so an answer that comes late never retires what was registered meanwhile.
+    async def note(
+        self,
+        app_id: str,
+        accepted: Mapping[int, int],
+        refused: Sequence[tuple[Found, Answer]],
+        cleared: Sequence[str],
+    ) -> None:
+        """What a batch has heard. `accepted`: by network, how many targets took a push that had taken one before;
+        `refused`: those that a provider called dead; `cleared`: devices that were suspected and have taken a push.
+
+        Retires those of which it is certain. A 410 says since when: a target that was presented later than that is a
+        new one and stays. It is compared as it was when it was handed over, so an answer that comes late never retires
+        what was registered meanwhile.
         """
         retired: list[DeadTarget] = []
         doubted: list[DeadTarget] = []
-        for device, answer in refusals:
+        suspected: list[tuple[str, _Suspect]] = []
+        bad: Counter[int] = Counter()
+        for device, answer in refused:
             dead = DeadTarget(device.device_id, bytes.fromhex(device.target_digest), device.target_time)
             if answer.verdict is Verdict.TOKEN_DOUBTED:
                 doubted.append(dead)
-                continue
-            if answer.verdict is Verdict.TOKEN_GONE_SINCE:
+            elif answer.verdict is Verdict.TOKEN_GONE_SINCE:
                 if not answer.invalid_since or device.target_time < answer.invalid_since:
                     retired.append(dead)
-                continue
-            guard = self._guards[app_id, Platform(device.platform)]
-            if device.target_accepted:
-                guard.note(bad=True)
-            guard.hold(dead)
-        for platform in Platform:
-            if (app_id, platform) not in self._guards:
-                continue
-            guard = self._guards[app_id, platform]
-            if guard.ready and guard.tripped:
-                _log.warning("so many targets are refused that none is retired", extra=_where(app_id, platform))
-            retired += guard.release()
-        await self._note(app_id, retired, doubted)
+            else:
+                suspected.append((device.device_id, _Suspect(Platform(device.platform), dead)))
+                bad[device.platform] += device.target_accepted
+        for platform in accepted.keys() | bad.keys():
+            self._count(app_id, Platform(platform), accepted.get(platform, 0), bad[platform])
+        suspects = self._suspects[app_id]
+        for device_id in cleared:
+            suspects.pop(device_id, None)
+        if suspected:
+            suspects.update(suspected[: max(0, MOST_SUSPECTS - len(suspects))])
+            self._suspecting.set()
+        await self._write(app_id, retired, doubted)
 
-    async def _note(self, app_id: str, retired: list[DeadTarget], doubted: list[DeadTarget]) -> None:
+    async def judge(self) -> None:
+        """Retires the suspects of rounds that are over, or lets them live."""
+        now = self._clock.monotonic()
+        for app_id, platform in {
+            (app_id, suspect.platform) for app_id, found in self._suspects.items() for suspect in found.values()
+        }:
+            guard = self._guards[app_id, platform]
+            if guard.over(now):
+                trusted = guard.trusted
+                guard.start_over()
+                dead = self._acquit(app_id, platform)
+                if trusted:
+                    for first in range(0, len(dead), RETIRED_AT_ONCE):
+                        await self._write(app_id, dead[first : first + RETIRED_AT_ONCE], [])
+                else:
+                    _log_distrust(app_id, platform)
+        if not any(self._suspects.values()):
+            self._suspecting.clear()
+
+    def _count(self, app_id: str, platform: Platform, good: int, bad: int) -> None:
+        guard, now = self._guards[app_id, platform], self._clock.monotonic()
+        if guard.over(now) and not any(each.platform is platform for each in self._suspects[app_id].values()):
+            guard.start_over()
+        guard.note(good, bad, now)
+
+    def _acquit(self, app_id: str, platform: Platform) -> list[DeadTarget]:
+        """Nobody of that network is suspected any more; returns who was."""
+        suspects = self._suspects[app_id]
+        names = [name for name, suspect in suspects.items() if suspect.platform is platform]
+        return [suspects.pop(name).target for name in names]
+
+    async def _write(self, app_id: str, retired: Sequence[DeadTarget], doubted: Sequence[DeadTarget]) -> None:
         try:
             if retired:
                 await self._store.retire_targets(app_id, retired)
@@ -67,5 +129,6 @@ class Hygiene:
             _log.warning("dead targets could not be retired", extra={"app_id": app_id}, exc_info=True)
 
 
-def _where(app_id: str, platform: Platform) -> dict[str, str]:
-    return {"app_id": app_id, "platform": platform.name}
+def _log_distrust(app_id: str, platform: Platform) -> None:
+    where = {"app_id": app_id, "platform": platform.name}
+    _log.warning("so many targets are refused that none is retired", extra=where)

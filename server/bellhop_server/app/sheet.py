@@ -1,6 +1,7 @@
 """The sheet of a batch: what becomes of each of its devices."""
 
 from collections import defaultdict
+from collections.abc import Collection
 
 from bellhop_server.app.brief import Brief
 from bellhop_server.app.recording import Ledger
@@ -15,10 +16,12 @@ from bellhop_server.domain.retry import decide
 class Sheet:
     """Takes answers and turns them into results, which the ledger has at once, or into further attempts."""
 
-    def __init__(self, batch: ClaimedBatch, brief: Brief, ledger: Ledger) -> None:
+    def __init__(self, batch: ClaimedBatch, brief: Brief, ledger: Ledger, suspects: Collection[str] = ()) -> None:
+        """`suspects`: devices whose targets a provider has called bad before."""
         self.batch = batch
         self.brief = brief
         self.ledger = ledger
+        self._suspects = suspects
         self.again: dict[float, list[Item]] = defaultdict(list)
         """By the seconds after which they are tried again."""
         self.refused: list[tuple[Found, Answer]] = []
@@ -29,6 +32,8 @@ class Sheet:
         it had refused one."""
         self.proven: dict[int, int] = defaultdict(int)
         """By network: how many that had taken one before did so again."""
+        self.cleared: list[str] = []
+        """Suspects who took one."""
 
     def withhold(self, item: Item, outcome: Outcome, reason: str, status: int, now: Micros) -> None:
         """A result without a hand-over."""
@@ -58,6 +63,8 @@ class Sheet:
             answer.invalid_since,
         )
         if outcome is Outcome.ACCEPTED:
+            if device.device_id in self._suspects:
+                self.cleared.append(device.device_id)
             if device.target_accepted and device.refused_since is None:
                 self.proven[device.platform] += 1
             else:
