@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from bellhop_server.domain.delivery import Answer, Verdict
@@ -22,10 +22,11 @@ _log = logging.getLogger(__name__)
 
 
 class _Suspect(NamedTuple):
-    """A target that a provider called bad without a proof, and that is to be judged."""
+    """A target that a provider called bad without a proof, and that is to be judged. `doubted`: once does not do."""
 
     platform: Platform
     target: DeadTarget
+    doubted: bool
 
 
 class Hygiene:
@@ -64,19 +65,17 @@ class Hygiene:
         what was registered meanwhile.
         """
         retired: list[DeadTarget] = []
-        doubted: list[DeadTarget] = []
         suspected: list[tuple[str, _Suspect]] = []
         bad: Counter[int] = Counter()
         for device, answer in refused:
             dead = DeadTarget(device.device_id, bytes.fromhex(device.target_digest), device.target_time)
-            if answer.verdict is Verdict.TOKEN_DOUBTED:
-                doubted.append(dead)
-            elif answer.verdict is Verdict.TOKEN_GONE_SINCE:
+            if answer.verdict is Verdict.TOKEN_GONE_SINCE:
                 if not answer.invalid_since or device.target_time < answer.invalid_since:
                     retired.append(dead)
-            else:
-                suspected.append((device.device_id, _Suspect(Platform(device.platform), dead)))
-                bad[device.platform] += device.target_accepted
+                continue
+            doubted = answer.verdict is Verdict.TOKEN_DOUBTED
+            suspected.append((device.device_id, _Suspect(Platform(device.platform), dead, doubted)))
+            bad[device.platform] += device.target_accepted
         for platform in accepted.keys() | bad.keys():
             self._count(app_id, Platform(platform), accepted.get(platform, 0), bad[platform])
         suspects = self._suspects[app_id]
@@ -85,24 +84,25 @@ class Hygiene:
         if suspected:
             suspects.update(suspected[: max(0, MOST_SUSPECTS - len(suspects))])
             self._suspecting.set()
-        await self._write(app_id, retired, doubted)
+        await self._retire(app_id, retired)
 
     async def judge(self) -> None:
-        """Retires the suspects of rounds that are over, or lets them live."""
+        """Retires the suspects of rounds that are over, or lets them live. Of those that are doubted one more refusal
+        is noted, which may be their last.
+        """
         now = self._clock.monotonic()
-        for app_id, platform in {
-            (app_id, suspect.platform) for app_id, found in self._suspects.items() for suspect in found.values()
-        }:
-            guard = self._guards[app_id, platform]
-            if guard.over(now):
-                trusted = guard.trusted
-                guard.start_over()
-                dead = self._acquit(app_id, platform)
-                if trusted:
-                    for first in range(0, len(dead), RETIRED_AT_ONCE):
-                        await self._write(app_id, dead[first : first + RETIRED_AT_ONCE], [])
-                else:
-                    _log_distrust(app_id, platform)
+        for (app_id, platform), guard in list(self._guards.items()):
+            if not guard.over(now):
+                continue
+            trusted = guard.trusted
+            guard.start_over()
+            found = self._dismiss(app_id, platform)
+            if trusted:
+                await self._retire(app_id, [each.target for each in found if not each.doubted])
+                await self._doubt(app_id, [each.target for each in found if each.doubted])
+            elif found:
+                where = {"app_id": app_id, "platform": platform.name}
+                _log.warning("so many targets are refused that none is retired", extra=where)
         if not any(self._suspects.values()):
             self._suspecting.clear()
 
@@ -112,23 +112,29 @@ class Hygiene:
             guard.start_over()
         guard.note(good, bad, now)
 
-    def _acquit(self, app_id: str, platform: Platform) -> list[DeadTarget]:
+    def _dismiss(self, app_id: str, platform: Platform) -> list[_Suspect]:
         """Nobody of that network is suspected any more; returns who was."""
         suspects = self._suspects[app_id]
         names = [name for name, suspect in suspects.items() if suspect.platform is platform]
-        return [suspects.pop(name).target for name in names]
+        return [suspects.pop(name) for name in names]
 
-    async def _write(self, app_id: str, retired: Sequence[DeadTarget], doubted: Sequence[DeadTarget]) -> None:
-        try:
-            if retired:
-                await self._store.retire_targets(app_id, retired)
-            if doubted:
-                await self._store.note_refusals(app_id, doubted, self._clock.now())
-        except Exception:
-            # The results say what the provider said all the same; the next send meets the same answer.
-            _log.warning("dead targets could not be retired", extra={"app_id": app_id}, exc_info=True)
+    async def _retire(self, app_id: str, dead: Sequence[DeadTarget]) -> None:
+        for some in _pieces(dead):
+            await _tried(app_id, self._store.retire_targets(app_id, some))
+
+    async def _doubt(self, app_id: str, doubted: Sequence[DeadTarget]) -> None:
+        for some in _pieces(doubted):
+            await _tried(app_id, self._store.note_refusals(app_id, some, self._clock.now()))
 
 
-def _log_distrust(app_id: str, platform: Platform) -> None:
-    where = {"app_id": app_id, "platform": platform.name}
-    _log.warning("so many targets are refused that none is retired", extra=where)
+def _pieces(targets: Sequence[DeadTarget]) -> Iterator[Sequence[DeadTarget]]:
+    for first in range(0, len(targets), RETIRED_AT_ONCE):
+        yield targets[first : first + RETIRED_AT_ONCE]
+
+
+async def _tried(app_id: str, write: Awaitable[object]) -> None:
+    try:
+        await write
+    except Exception:
+        # The results say what the provider said all the same; the next send meets the same answer.
+        _log.warning("dead targets could not be retired", extra={"app_id": app_id}, exc_info=True)

@@ -8,7 +8,7 @@ too small to judge by goes on with the next one. Besides, a round in which the l
 is not believed: many good ones from before the key was exchanged would hide it.
 
 A push service that refuses the key of one subscription while it takes those of others is believed when it has done so
-often enough, for long enough.
+in several rounds that were believed, for long enough.
 """
 
 from collections import deque
@@ -19,8 +19,8 @@ WINDOW = 200
 MINIMUM = 50
 LIMIT = 0.2
 
-# Seconds without an answer that end a round: more than a hand-over takes that nobody answers. And how long one may last,
-# once it is large enough, where there never are so many.
+# Seconds without an answer that end a round: more than a hand-over takes that nobody answers. And how long one may
+# last, once it is large enough, where there never are so many.
 QUIET = 20.0
 LONGEST = 600.0
 
