@@ -40,7 +40,7 @@ async def wait_before_the_commit(self: Registering, command: RegistryCommand) ->
     return await self._store.execute(command)
 
 
-async def forget_with_the_caller(self: Registering, command: RegistryCommand) -> RegistryAnswer:
+async def forget_with_the_caller(self: Registering, command: RegistryCommand, nonce: str = "") -> RegistryAnswer:
     answer = await self._store.execute(command)
     await self._fence.wait(self._ends(command, answer))
     return answer
