@@ -16,7 +16,7 @@ MOST_SUSPECTS = 10_000
 # In one statement.
 RETIRED_AT_ONCE = 500
 # Seconds between two looks at whether a round is over.
-LOOK = 1.0
+LOOK = 0.5
 
 _log = logging.getLogger(__name__)
 
