@@ -11,7 +11,9 @@ from google.protobuf.duration_pb2 import Duration
 from bellhop.v1.device_pb2 import DEVICE_STATE_DEAD
 from bellhop.v1.message_pb2 import Outcome, Result, SendOptions
 from bellhop_client import AdminClient, Client, Notification, to_everyone
+from bellhop_server.app.hygiene import LOOK
 from bellhop_server.domain import SECOND
+from bellhop_server.domain.guard import QUIET
 from bellhop_server.main import running_server
 from bellhop_server.settings import Address, Settings
 from tests.apns_desk import MovableClock
@@ -22,6 +24,7 @@ from tests.faults.networks import Network, Venue, venue
 APP = "shop"
 ADMIN_TOKEN = "an-admin-token-for-tests"
 SECONDS = 30.0
+_PAUSE = 0.05
 
 
 class Crowd:
@@ -58,8 +61,17 @@ class Crowd:
         assert message.message.counts.finished_count == len(results)
         return results
 
-    async def dead(self) -> set[str]:
-        """The devices that were retired."""
+    async def judged(self, expected: set[str]) -> None:
+        """Waits until what was called dead has been judged: these are retired, and nobody else."""
+        self.clock.advance(QUIET)
+        async with asyncio.timeout(SECONDS):
+            while await self._dead() != expected:
+                await asyncio.sleep(_PAUSE)
+        # Whoever has looked twice since has judged.
+        await asyncio.sleep(2 * LOOK)
+        assert await self._dead() == expected
+
+    async def _dead(self) -> set[str]:
         return {each.device_id async for each in self.back_end.devices(states=[DEVICE_STATE_DEAD])}
 
     def audit(self, at: Venue, results: list[Result], mark: int) -> None:
@@ -126,7 +138,7 @@ async def play(folder: Path, network: Network, engine: str, case: Case) -> Count
             for result in results
             if result.outcome in (Outcome.OUTCOME_TOKEN_INVALID, Outcome.OUTCOME_TOKEN_MISMATCH)
         }
-        assert await there.dead() == (refused if case.retired else set())
+        await there.judged(refused if case.retired else set())
     return Counter(_told(result) for result in results)
 
 
