@@ -19,8 +19,8 @@ WINDOW = 200
 MINIMUM = 50
 LIMIT = 0.2
 
-# Seconds without an answer that end a round: longer than a broadcast pauses on its way, and no longer than whoever looks
-# for the dead behind it waits. And how long one may last, once it is large enough, where answers never pause.
+# Seconds without an answer that end a round: longer than a broadcast pauses on its way, and no longer than somebody who
+# looks for the dead behind it waits. And how long one may last, once it is large enough, where answers never pause.
 QUIET = 2.0
 LONGEST = 600.0
 
