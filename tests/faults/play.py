@@ -65,7 +65,7 @@ class Crowd:
         """Waits until what was called dead has been judged: these are retired, and nobody else."""
         self.clock.advance(QUIET)
         async with asyncio.timeout(SECONDS):
-            while await self._dead() != expected:
+            while await self._dead() != expected:  # noqa: ASYNC110 - the server tells nobody of it
                 await asyncio.sleep(_PAUSE)
         # Whoever has looked twice since has judged.
         await asyncio.sleep(2 * LOOK)
