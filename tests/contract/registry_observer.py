@@ -4,10 +4,11 @@ It knows none of the decisions of the rules, only what must never happen and wha
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
 
+from bellhop_server.domain import HOUR, MINUTE
 from bellhop_server.domain.application import SecretKind
 from bellhop_server.domain.device import Device, DeviceState, Target
 from bellhop_server.domain.errors import BellhopError, StaleBinding
@@ -18,6 +19,7 @@ from bellhop_server.domain.registration import (
     RegistryCommand,
     Unregister,
     UnregisterUser,
+    Update,
 )
 from bellhop_server.store import device_rows
 from bellhop_server.store.tables import devices, secrets
@@ -62,6 +64,14 @@ def look(connection: Connection, app_id: str) -> Seen:
     return Seen(found, live)
 
 
+class Pushed(NamedTuple):
+    """A nonce, and what it was pushed to."""
+
+    nonce: bytes
+    target: bytes
+    time: int
+
+
 class Observer:
     """Remembers what must not come back, and checks every step."""
 
@@ -71,6 +81,7 @@ class Observer:
         self._dead: dict[str, set[bytes]] = {}
         self._shown: dict[str, int] = {}
         self._ended_logins: dict[tuple[str, str], int] = {}
+        self._nonces: dict[str, Pushed] = {}
 
     def check(
         self, command: RegistryCommand, outcome: RegistryAnswer | BellhopError, before: Seen, after: Seen
@@ -78,14 +89,17 @@ class Observer:
         """Raises AssertionError when the command may not have had this outcome."""
         if isinstance(outcome, RegistryAnswer):
             _check_departed(outcome, before, after)
+        for gone in self._nonces.keys() - before.devices.keys():
+            del self._nonces[gone]
         before, after = self._settled(command.now, before, after)
         self._check_bindings(before, after)
         self._check_secrets(before, after)
         if isinstance(outcome, BellhopError):
             assert after == before, "what is refused changes nothing"
             assert isinstance(outcome, StaleBinding) <= self._late(command)
-            assert self._late(command) or not _must_succeed(command, before)
+            assert self._late(command) or self._void(command, before) or not _must_succeed(command, before)
             return
+        assert not self._void(command, before)
         assert not self._late(command)
         if isinstance(command, Expire):
             assert after == before
@@ -102,7 +116,9 @@ class Observer:
             _check_others(gone, before, after)
             assert not gone & after.devices.keys()
             return
-        self._check_authority(command, before, after)
+        proved = self._proves(command, before)
+        self._check_authority(command, before, after, proved=proved)
+        self._check_nonces(command, outcome, before, after)
         if isinstance(command, Register | Unregister) and command.binding_generation is not None:
             self._shown[command.device_id] = command.binding_generation
         if isinstance(command, Unregister):
@@ -124,7 +140,46 @@ class Observer:
                 assert after.opens(command.device_id, command.proof.device_secret)
         else:
             assert device.user_id == before.devices[command.device_id].user_id
-        self._check_target(command, device, before, after)
+        self._check_target(command, device, before, after, proved=proved)
+
+    def _proves(self, command: RegistryCommand, before: Seen) -> bool:
+        """Whether the last nonce that was pushed to the device's target comes back within the hour."""
+        if not isinstance(command, Register | Update) or command.target_nonce is None:
+            return False
+        known, pushed = before.devices.get(command.device_id), self._nonces.get(command.device_id)
+        if known is None or pushed is None or known.state is not DeviceState.UNVERIFIED:
+            return False
+        named = command.target or known.target
+        same = named.digest == known.target.digest == pushed.target
+        return same and command.target_nonce == pushed.nonce and command.now < pushed.time + HOUR
+
+    def _void(self, command: RegistryCommand, before: Seen) -> bool:
+        """Whether it shows a nonce that proves nothing, and there is something to prove."""
+        if not isinstance(command, Register | Update) or command.target_nonce is None:
+            return False
+        known = before.devices.get(command.device_id)
+        has_it = known is not None and known.state is not DeviceState.UNVERIFIED
+        has_it = has_it and command.target in (None, known.target)
+        return not has_it and not self._proves(command, before)
+
+    def _check_nonces(self, command: Any, outcome: RegistryAnswer, before: Seen, after: Seen) -> None:
+        """One is pushed to whoever waits for the target that it has named, once a minute; no other one is kept."""
+        name = command.device_id
+        device = after.devices.get(name)
+        pushed = self._nonces.get(name)
+        if device is None or device.state is not DeviceState.UNVERIFIED or getattr(command, "target", None) is None:
+            assert not outcome.nonce_issued
+        else:
+            recent = pushed is not None and pushed.target == device.target.digest
+            recent = recent and command.now < pushed.time + MINUTE
+            assert outcome.nonce_issued != recent
+            if outcome.nonce_issued:
+                self._nonces[name] = Pushed(command.fresh_nonce, device.target.digest, command.now)
+        if device is not None and device.state is not DeviceState.UNVERIFIED:
+            self._nonces.pop(name, None)
+        for name, device in after.devices.items():
+            kept = self._nonces.get(name)
+            assert (device.nonce_digest, device.nonce_time) == ((kept.nonce, kept.time) if kept else (None, None))
 
     def _settled(self, now: int, before: Seen, after: Seen) -> tuple[Seen, Seen]:
         """Both as everybody sees them, with an epoch for the end of a binding where there is one already."""
@@ -172,19 +227,22 @@ class Observer:
             assert len(now) <= 2
         assert after.live.keys() == after.devices.keys(), "every device has a secret, and no other has one"
 
-    def _check_authority(self, command: Any, before: Seen, after: Seen) -> None:
-        """Nothing is taken from anybody without proof, and no secret survives a change of user."""
+    def _check_authority(self, command: Any, before: Seen, after: Seen, *, proved: bool) -> None:
+        """Nothing is taken from anybody without proof, and no secret survives a change of user.
+
+        `proved`: by a nonce.
+        """
         name, proof = command.device_id, command.proof
-        proved = before.opens(name, proof.device_secret)
-        target = getattr(command, "target", None)
+        opened = before.opens(name, proof.device_secret)
+        target = getattr(command, "target", None) or (before.devices[name].target if proved else None)
         holder = None if target is None else before.holder(target)
         as_holder = holder is not None and before.opens(holder, proof.device_secret) and _waits(command, before)
         if name in before.devices:
-            assert proof.authority or proved or as_holder
-            assert proof.device_secret is None or proved or as_holder or self._may_bring(command, before)
+            assert proof.authority or opened or as_holder
+            assert proof.device_secret is None or opened or as_holder or self._may_bring(command, before)
         may_go = {name}
         if holder is not None and holder not in after.devices:
-            assert proof.authority or as_holder or holder == name
+            assert proof.authority or as_holder or holder == name or proved
             may_go.add(holder)
         _check_others(may_go, before, after)
         device = after.devices.get(name)
@@ -202,8 +260,16 @@ class Observer:
         moves = before.devices[command.device_id].user_id != command.user_id
         return moves and (ever or command.proof.device_secret_ownable)
 
-    def _check_target(self, command: Any, device: Device, before: Seen, after: Seen) -> None:
+    def _check_target(self, command: Any, device: Device, before: Seen, after: Seen, *, proved: bool) -> None:
         earlier = before.devices.get(command.device_id)
+        if command.target is None and proved:
+            assert earlier is not None
+            assert (device.target, device.state, device.target_time) == (
+                earlier.target,
+                DeviceState.ACTIVE,
+                command.now,
+            )
+            return
         if command.target is None:
             assert earlier is not None
             assert (device.target, device.state, device.target_time) == (
@@ -214,7 +280,7 @@ class Observer:
             return
         assert (device.target, device.target_time) == (command.target, command.now)
         holder = before.holder(command.target)
-        if command.proof.authority or holder in (None, command.device_id):
+        if command.proof.authority or holder in (None, command.device_id) or proved:
             assert device.state is DeviceState.ACTIVE
         elif holder in after.devices:
             assert device.state is DeviceState.UNVERIFIED

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from bellhop_server.domain import DAY, MINUTE
+from bellhop_server.domain import DAY, HOUR, MINUTE
 from bellhop_server.domain.application import Application, Policy, digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Platform, Target
 from bellhop_server.domain.errors import BellhopError
@@ -107,6 +107,17 @@ class Shown(Enum):
     SHORT = auto()
 
 
+class ShownNonce(Enum):
+    """The nonce that a caller shows, of those that were pushed."""
+
+    NONE = auto()
+    LAST = auto()
+    EARLIER = auto()
+    OF_ANOTHER = auto()
+    WRONG = auto()
+
+
+NONCES = st.sampled_from(ShownNonce)
 PROOFS = st.tuples(st.booleans(), st.sampled_from(Shown))
 
 
@@ -120,6 +131,7 @@ class RegistryMachine(RuleBasedStateMachine):
         self._observer = Observer()
         self._seen = Seen({}, {})
         self._shown: dict[str, set[bytes]] = {}
+        self._nonces: dict[str, list[bytes]] = {}
         self._now = DAY
 
     @rule(
@@ -130,6 +142,7 @@ class RegistryMachine(RuleBasedStateMachine):
         proof=PROOFS,
         binding=BINDINGS,
         delay=DELAYS,
+        nonce=NONCES,
     )
     def register(
         self,
@@ -140,19 +153,21 @@ class RegistryMachine(RuleBasedStateMachine):
         proof: tuple[bool, Shown],
         binding: dict[str, Any] = UNNAMED,
         delay: int = 0,
+        nonce: ShownNonce = ShownNonce.NONE,
     ) -> None:
         now = self._tick()
         shown = self._proof(device, at, *proof)
         fresh = digest_of(f"a fresh secret {now}")
         if user is None:
             binding = UNNAMED | {"binding_generation": binding["binding_generation"]}
-        self._do(Register(self._app, device, user, at, facts, shown, fresh, now, now - delay, **binding))
+        nonces = self._nonce(device, nonce)
+        self._do(Register(self._app, device, user, at, facts, shown, fresh, now, now - delay, **binding, **nonces))
 
     @rule(device=DEVICES, user=USERS, at=TARGETS, binding=BINDINGS)
     def log_in(self, device: str, user: str, at: Target, binding: dict[str, Any]) -> None:
         self.register(device, user, at, DeviceFacts(), (True, Shown.NONE), binding)
 
-    @rule(passed=st.sampled_from([MINUTE // 2, MINUTE, 2 * MINUTE]))
+    @rule(passed=st.sampled_from([MINUTE // 2, MINUTE, 2 * MINUTE, HOUR]))
     def wait(self, passed: int) -> None:
         self._now += passed
 
@@ -194,10 +209,43 @@ class RegistryMachine(RuleBasedStateMachine):
     def rotate_its_token(self, device: str, at: Target) -> None:
         self.update(device, at, (False, Shown.LIVE))
 
-    @rule(device=DEVICES, at=st.none() | TARGETS, proof=PROOFS)
-    def update(self, device: str, at: Target | None, proof: tuple[bool, Shown]) -> None:
-        shown = self._proof(device, at, *proof)
-        self._do(Update(self._app, device, at, None, None, "2", {"a": "b"}, ("tier",), shown, self._tick()))
+    @rule(device=DEVICES, at=st.none() | TARGETS, proof=PROOFS, nonce=NONCES)
+    def update(
+        self, device: str, at: Target | None, proof: tuple[bool, Shown], nonce: ShownNonce = ShownNonce.NONE
+    ) -> None:
+        shown, now = self._proof(device, at, *proof), self._tick()
+        nonces = self._nonce(device, nonce)
+        self._do(Update(self._app, device, at, None, None, "2", {"a": "b"}, ("tier",), shown, now, **nonces))
+
+    @rule(device=DEVICES, at=st.none() | TARGETS, nonce=NONCES, updates=st.booleans())
+    def show_a_nonce(self, device: str, at: Target | None, nonce: ShownNonce, updates: bool) -> None:
+        if updates:
+            self.update(device, at, (False, Shown.LIVE), nonce)
+        else:
+            self.register(device, None, at, DeviceFacts(), (False, Shown.LIVE), nonce=nonce)
+
+    @rule(
+        device=DEVICES,
+        owner=DEVICES,
+        at=TARGETS,
+        nonce=NONCES,
+        passed=st.sampled_from([0, 0, MINUTE, HOUR]),
+        again=st.booleans(),
+        instead=st.none() | TARGETS,
+    )
+    def name_anothers_token_and_show_a_nonce(
+        self, device: str, owner: str, at: Target, nonce: ShownNonce, passed: int, again: bool, instead: Target | None
+    ) -> None:
+        self.log_in(owner, "ann", at, UNNAMED)
+        for _ in range(1 + again):
+            if device in self._seen.devices:
+                self.rotate_its_token(device, at)
+            else:
+                self.register(device, None, at, DeviceFacts(), (False, Shown.NONE))
+            self.wait(passed)
+        if instead is not None:
+            self.rotate_its_token(device, instead)
+        self.update(device, None, (False, Shown.LIVE), nonce)
 
     @rule(device=DEVICES, proof=PROOFS, expected=st.none() | USERS, generation=GENERATIONS)
     def unregister(self, device: str, proof: tuple[bool, Shown], expected: str | None, generation: int | None) -> None:
@@ -214,6 +262,22 @@ class RegistryMachine(RuleBasedStateMachine):
         for name, digests in self._seen.live.items():
             self._shown.setdefault(name, set()).update(digests)
         self._observer.check(command, outcome, before, self._seen)
+        if isinstance(outcome, RegistryAnswer) and outcome.nonce_issued:
+            assert isinstance(command, Register | Update)
+            self._nonces.setdefault(command.device_id, []).append(command.fresh_nonce)
+
+    def _nonce(self, device: str, shown: ShownNonce) -> dict[str, bytes | None]:
+        """A fresh one, and the one that is shown; None where there is no such one."""
+        own = self._nonces.get(device, [])
+        others = [nonce for name, nonces in self._nonces.items() if name != device for nonce in nonces]
+        found = {
+            ShownNonce.NONE: [],
+            ShownNonce.LAST: own[-1:],
+            ShownNonce.EARLIER: own[:-1],
+            ShownNonce.OF_ANOTHER: others,
+            ShownNonce.WRONG: [digest_of("never pushed")],
+        }[shown]
+        return {"target_nonce": found[-1] if found else None, "fresh_nonce": digest_of(f"nonce {self._now}")}
 
     def _tick(self) -> int:
         self._now += 1
@@ -261,6 +325,7 @@ def _commands(draw: st.DrawFn) -> list[RegistryCommand]:
     fresh = [f"a secret that was issued by command {place}" for place in range(12)]
     texts = st.sampled_from([*fresh, "a secret that a device brought to Bellhop", "short"])
     now = DAY
+    nonces = [digest_of(f"nonce {place}") for place in range(12)]
     for place in range(draw(st.integers(4, 12))):
         kind = draw(st.sampled_from([Register, Register, Register, Update, Unregister, UnregisterUser, Expire]))
         device, at, user = draw(DEVICES), draw(st.none() | TARGETS), draw(st.none() | USERS)
@@ -269,12 +334,15 @@ def _commands(draw: st.DrawFn) -> list[RegistryCommand]:
         proof = Proof(
             draw(st.booleans()), None if text is None else digest_of(text), text is not None and len(text) >= 32
         )
+        shown = {"target_nonce": draw(st.none() | st.sampled_from(nonces[: place + 1])), "fresh_nonce": nonces[place]}
         if kind is Register:
             received, binding = now - draw(DELAYS), draw(BINDINGS) if user else UNNAMED
             secret = digest_of(fresh[place])
-            commands.append(Register("", device, user, at, draw(FACTS), proof, secret, now, received, **binding))
+            commands.append(
+                Register("", device, user, at, draw(FACTS), proof, secret, now, received, **binding, **shown)
+            )
         elif kind is Update:
-            commands.append(Update("", device, at, "en", None, None, {"a": "b"}, (), proof, now))
+            commands.append(Update("", device, at, "en", None, None, {"a": "b"}, (), proof, now, **shown))
         elif kind is Unregister:
             commands.append(Unregister("", device, proof, now, draw(st.none() | USERS), draw(GENERATIONS)))
         elif kind is UnregisterUser:

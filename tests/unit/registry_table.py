@@ -54,7 +54,10 @@ class Registry:
         self.now: Micros = 1_000
         self._epochs = itertools.count(1)
         self._fresh = itertools.count(1)
+        self._nonces = itertools.count(1)
         self.fresh = ""
+        self.nonce = ""
+        """The last one that was to be pushed."""
 
     def do(self, command: RegistryCommand) -> RegistryAnswer:
         return carry_out(command, self.picture, lambda: next(self._epochs))
@@ -68,12 +71,13 @@ class Registry:
         authority: bool = True,
         secret: str | None = None,
         facts: DeviceFacts = FACTS,
+        nonce: str = "",
         **binding: Any,
     ) -> RegistryAnswer:
         """`binding`: session_id, binding_ttl, binding_generation, received (default: now)."""
         self.now += 1
         self.fresh = f"bhd_fresh_secret_number_{next(self._fresh):010}"
-        return self.do(
+        return self._push(
             Register(
                 "app",
                 device,
@@ -83,7 +87,7 @@ class Registry:
                 proof(authority, secret),
                 digest_of(self.fresh),
                 self.now,
-                **{"received": self.now, **binding},
+                **{"received": self.now, **self._nonce(nonce), **binding},
             )
         )
 
@@ -93,7 +97,14 @@ class Registry:
         return self.fresh
 
     def update(
-        self, device: str, at: str | None = None, *, authority: bool = True, secret: str | None = None, **changes: Any
+        self,
+        device: str,
+        at: str | None = None,
+        *,
+        authority: bool = True,
+        secret: str | None = None,
+        nonce: str = "",
+        **changes: Any,
     ) -> RegistryAnswer:
         self.now += 1
         fields: dict[str, Any] = {
@@ -104,9 +115,8 @@ class Registry:
             "remove_attributes": (),
         }
         target = None if at is None else token(at)
-        return self.do(
-            Update("app", device, target, **(fields | changes), proof=proof(authority, secret), now=self.now)
-        )
+        fields |= changes | self._nonce(nonce)
+        return self._push(Update("app", device, target, **fields, proof=proof(authority, secret), now=self.now))
 
     def unregister(self, device: str, *, authority: bool = True, secret: str | None = None, **conditions: Any) -> int:
         """`conditions`: expected_user_id, binding_generation."""
@@ -119,6 +129,17 @@ class Registry:
 
     def expire(self, *devices: str) -> RegistryAnswer:
         return self.do(Expire("app", devices, self.now))
+
+    def _nonce(self, shown: str) -> dict[str, bytes | None]:
+        """A fresh one, and the one that is shown."""
+        self._next_nonce = f"nonce {next(self._nonces)}"
+        return {"target_nonce": digest_of(shown) if shown else None, "fresh_nonce": digest_of(self._next_nonce)}
+
+    def _push(self, command: Register | Update) -> RegistryAnswer:
+        answer = self.do(command)
+        if answer.nonce_issued:
+            self.nonce = self._next_nonce
+        return answer
 
     def device(self, device: str) -> Device:
         found = self.picture.device(("app", device))
