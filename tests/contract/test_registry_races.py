@@ -3,12 +3,14 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable
+from dataclasses import replace
 
 import pytest
 
 from bellhop_server.domain.application import digest_of
 from bellhop_server.domain.device import DeadTarget, DeviceState
-from bellhop_server.domain.registration import RegistryCommand, Unregister, UnregisterUser
+from bellhop_server.domain.errors import CredentialsInvalid, DeviceNotFound, InvalidRequest
+from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand, Unregister, UnregisterUser
 from bellhop_server.store.registry import SqlDevices
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.registry_commands import (
@@ -17,6 +19,7 @@ from tests.contract.registry_commands import (
     create_applications,
     listed,
     live_secrets,
+    own,
     register,
     target,
     together,
@@ -151,3 +154,49 @@ async def test_providers_words_and_registrations_do_not_wait_for_each_other(
         calls += [store.execute(Unregister("shop", order[0], AUTHORITY, 2_000))]
     await asyncio.gather(*calls)
     assert set(ids[1:-1]) <= {device.device_id for device in await listed(store)}
+
+
+def newcomer(name: str, at: str) -> RegistryCommand:
+    """Names a token that somebody has, and is to be shown a nonce."""
+    return register(name, None, at, proof=NOBODY, fresh_nonce=digest_of(f"nonce {name}"))
+
+
+def shows(name: str, at: str | None = None) -> RegistryCommand:
+    return replace(update(name, at, proof=own(f"fresh {name} 1000")), target_nonce=digest_of(f"nonce {name}"))
+
+
+@pytest.mark.parametrize("names_it", [True, False])
+async def test_of_newcomers_that_prove_one_token_at_once_one_has_it(
+    store: SqlStore, other_store: SqlStore, names_it: bool
+) -> None:
+    for pair in range(PAIRS):
+        at = f"t{pair}"
+        rivals = [f"a{pair}", f"b{pair}"]
+        await together(store, [register(f"owner{pair}", "ann", at), *(newcomer(each, at) for each in rivals)])
+        first, second = (shows(each, at if names_it else None) for each in rivals)
+        await asyncio.gather(store.execute(first), other_store.execute(second))
+        assert f"owner{pair}" not in {device.device_id for device in await listed(store)}
+    await one_holder_each(store)
+    assert {device.state for device in await listed(store)} == {DeviceState.ACTIVE}
+
+
+async def test_a_proof_that_names_nothing_and_a_holder_that_changes_end_with_one(
+    store: SqlStore, other_store: SqlStore
+) -> None:
+    """What the command does not name is not locked by it, unless it is looked up first."""
+    for pair in range(PAIRS):
+        at, name = f"t{pair}", f"new{pair}"
+        await together(store, [register(f"owner{pair}", "ann", at), newcomer(name, at)])
+        proved, *others = await asyncio.gather(
+            store.execute(shows(name)),
+            other_store.execute(register(f"owner{pair}", "bob", at)),
+            other_store.execute(register(f"late{pair}", "cora", at)),
+            other_store.execute(update(name, f"u{pair}", proof=own(f"fresh {name} 1000"))),
+            return_exceptions=True,
+        )
+        assert isinstance(proved, RegistryAnswer | InvalidRequest | CredentialsInvalid | DeviceNotFound)
+        wrong = [each for each in others if isinstance(each, BaseException)]
+        assert all(isinstance(each, CredentialsInvalid | DeviceNotFound) for each in wrong), wrong
+        held = Counter(device.target for device in await listed(store) if device.state is not DeviceState.UNVERIFIED)
+        assert max(held.values()) == 1
+        assert held[target(at)] == 1
