@@ -11,6 +11,7 @@ from tests.apns_desk import MovableClock
 _PAUSE = 0.005
 _LEFT = "SELECT count(*), min(turn), sum(lease_until > 0 OR NOT retry) FROM batches"
 _UNPLANNED = "SELECT count(*) FROM messages WHERE NOT planned"
+_UNKNOWN = "SELECT count(*) FROM devices WHERE NOT target_accepted"
 
 
 class ProviderClock:
@@ -25,28 +26,24 @@ class ProviderClock:
         return self._clock.now() / SECOND - self._ahead
 
 
-class Leaps:
-    """Moves the clock to the next attempt whenever nothing at all is to be done before it; counts the seconds."""
+async def leap(clock: MovableClock, database_url: str) -> None:
+    """Moves the clock to the next attempt whenever nothing at all is to be done before it, until cancelled."""
+    with closing(_eye(database_url)) as eye:
+        while True:
+            await asyncio.sleep(_PAUSE)
+            batches, due, busy = eye.execute(_LEFT).fetchone()
+            if batches and not busy and not eye.execute(_UNPLANNED).fetchone()[0]:
+                clock.advance(max(0.0, (due - clock.now()) / SECOND))
 
-    def __init__(self, clock: MovableClock, database_url: str) -> None:
-        path = sqlite_path(database_url)
-        assert path is not None, "time is PostgreSQL's own"
-        self._clock = clock
-        self._uri = f"file:{path}?mode=ro"
-        self.seconds = 0.0
 
-    async def run(self) -> None:
-        """Leaps until cancelled."""
-        with closing(sqlite3.connect(self._uri, uri=True)) as eye:
-            while True:
-                await asyncio.sleep(_PAUSE)
-                self._leap(eye)
+async def all_known(database_url: str) -> None:
+    """Returns once it is written of every device that a push for it was accepted, which nobody is told."""
+    with closing(_eye(database_url)) as eye:
+        while eye.execute(_UNKNOWN).fetchone()[0]:  # noqa: ASYNC110 - what is written there has no event
+            await asyncio.sleep(_PAUSE)
 
-    def _leap(self, eye: sqlite3.Connection) -> None:
-        batches, due, busy = eye.execute(_LEFT).fetchone()
-        if not batches or busy or eye.execute(_UNPLANNED).fetchone()[0]:
-            return
-        wait = (due - self._clock.now()) / SECOND
-        if wait > 0:
-            self._clock.advance(wait)
-            self.seconds += wait
+
+def _eye(database_url: str) -> sqlite3.Connection:
+    path = sqlite_path(database_url)
+    assert path is not None, "PostgreSQL has a clock of its own"
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True)

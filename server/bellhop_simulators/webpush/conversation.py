@@ -14,7 +14,6 @@ from bellhop_simulators.webpush.personas import Persona, persona_of
 from bellhop_simulators.webpush.push import Push, Verdict, repeated_header
 from bellhop_simulators.webpush.world import WebPushWorld
 
-_STREAMS = 100
 _NOT_FOUND = Verdict(404, "no such resource")
 
 
@@ -97,7 +96,7 @@ class WebPushConversation:
     @property
     def limit(self) -> int:
         """Always the same."""
-        return _STREAMS
+        return self._world.max_concurrent_streams
 
     def answered(self, status: int) -> None:
         """Change nothing."""

@@ -1,8 +1,9 @@
 """The listening port of a simulated push service: pushes, as of any provider, and control calls beside them."""
 
+from collections.abc import Sequence
 from functools import partial
 
-from bellhop_simulators.http.connection import Connection
+from bellhop_simulators.http.connection import Connection, HttpVersion
 from bellhop_simulators.http.request import Request
 from bellhop_simulators.serving.endpoint import Endpoint
 from bellhop_simulators.webpush.control import control, is_control
@@ -13,8 +14,8 @@ from bellhop_simulators.webpush.world import WebPushWorld
 class WebPushEndpoint(Endpoint):
     """The port."""
 
-    def __init__(self, world: WebPushWorld) -> None:
-        super().__init__(world, partial(WebPushConversation, world))
+    def __init__(self, world: WebPushWorld, versions: Sequence[HttpVersion]) -> None:
+        super().__init__(world, partial(WebPushConversation, world), versions=versions)
         self._subscriptions = world.subscriptions
 
     def received(self, connection: Connection, request: Request) -> None:

@@ -10,11 +10,13 @@ refuses in truth, in its own words. An endpoint that was not handed out is a sub
 checked and taken, and nobody can read it.
 """
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 from bellhop_simulators.authority import Authority
 from bellhop_simulators.clock import Clock, SystemClock
 from bellhop_simulators.faults.script import Faults
+from bellhop_simulators.http.connection import HttpVersion
 from bellhop_simulators.journal import Journal
 from bellhop_simulators.serving.simulator import Simulator
 from bellhop_simulators.webpush.endpoint import WebPushEndpoint
@@ -35,15 +37,21 @@ class WebPushSimulator(Simulator[WebPushWorld]):
         journal: Journal | None = None,
         faults: Faults | None = None,
         authority: Authority | None = None,
+        max_concurrent_streams: int = 100,
+        versions: Sequence[HttpVersion] = ("HTTP/2", "HTTP/1.1"),
     ) -> None:
-        """Make the VAPID key `key`. Port 0 takes a free port; without `authority` a CA is made."""
+        """Make the VAPID key `key`. Port 0 takes a free port; without `authority` a CA is made.
+
+        `versions` of HTTP are spoken, the first one rather than the next.
+        """
         world = WebPushWorld(
             clock or SystemClock(),
             Journal() if journal is None else journal,
             Faults() if faults is None else faults,
+            max_concurrent_streams,
         )
         super().__init__(world, host, authority)
-        self._endpoint = self._listen(WebPushEndpoint(world), port)
+        self._endpoint = self._listen(WebPushEndpoint(world, versions), port)
         self.key = VapidKey(world.clock)
 
     @property

@@ -12,6 +12,7 @@ from bellhop_simulators.webpush.vapid import VapidTokens
 class WebPushWorld(World):
     """Browsers, message resources and tokens as well."""
 
+    max_concurrent_streams: int = 100
     subscriptions: Subscriptions = field(init=False)
     resources: MessageResources = field(default_factory=MessageResources, init=False)
     tokens: VapidTokens = field(default_factory=VapidTokens, init=False)
