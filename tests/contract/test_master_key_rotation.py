@@ -1,6 +1,7 @@
 """Another master key over what is sealed: all of it or nothing, wherever it is interrupted."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from bellhop_server.domain.application import (
 )
 from bellhop_server.domain.device import Platform
 from bellhop_server.store.database import open_database
-from bellhop_server.store.rotation import reseal
+from bellhop_server.store.failures import DatabaseRefused
+from bellhop_server.store.rotation import _reseal, reseal
 from bellhop_server.store.seal import KeyRefused, MasterKey, SealBroken, add_key, drop_former_keys
 from bellhop_server.store.sql_store import SqlStore
 
@@ -88,6 +90,51 @@ async def test_what_cannot_be_opened_stops_it_and_nothing_is_changed(url: str) -
 async def test_a_wrong_key_is_refused(url: str) -> None:
     with pytest.raises(KeyRefused):
         await reseal(url, MasterKey(NEW, OTHER))
+
+
+async def test_servers_that_know_both_keys_go_on_through_it(url: str) -> None:
+    """The order of docs/operating.md: the new key behind the former one, then in front of it, then everything anew."""
+    knows, seals = MasterKey(OLD, NEW), MasterKey(NEW, OLD)
+    database = await open_database(url)
+    first, second = SqlStore(database, knows), SqlStore(database, seals)
+    for store in (first, second):
+        assert len(await store.list_credentials("shop")) == 3
+    platform, secret = SECRETS["apns"]
+    by_first = await first.put_credential(Credential("shop", "first", platform, 0, 0, secret), None)
+    by_second = await second.put_credential(Credential("shop", "second", platform, 0, 0, secret), None)
+    for store in (first, second):
+        assert {by_first, by_second} <= set(await store.list_credentials("shop"))
+
+    async def ask() -> None:
+        while not done.is_set():
+            for store in (first, second):
+                assert len(await store.list_credentials("shop")) == 5
+
+    done = asyncio.Event()
+    asking = asyncio.create_task(ask())
+    if database.exclusive:
+        assert await database.write(partial(_reseal, key=seals)) == 4
+    else:
+        assert await reseal(url, seals) == 4
+    done.set()
+    await asking
+
+    replaced = await second.put_credential(Credential("shop", "first", platform, 0, 9, secret), by_first.version)
+    for store in (first, second, SqlStore(database, MasterKey(NEW))):
+        assert len(await store.list_credentials("shop")) == 5
+        assert replaced in await store.list_credentials("shop")
+    with pytest.raises(SealBroken):
+        await SqlStore(database, MasterKey(OLD)).list_credentials("shop")
+    await database.aclose()
+
+
+async def test_a_file_in_use_is_left_alone(url: str) -> None:
+    database = await open_database(url)
+    if database.exclusive:
+        with pytest.raises(DatabaseRefused):
+            await reseal(url, MasterKey(NEW, OLD))
+        assert len(await SqlStore(database, MasterKey(OLD)).list_credentials("shop")) == 3
+    await database.aclose()
 
 
 def test_the_command_wherever_it_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
