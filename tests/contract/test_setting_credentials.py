@@ -18,7 +18,7 @@ from bellhop_server.domain.application import (
     WebPushOffer,
 )
 from bellhop_server.domain.device import Platform
-from bellhop_server.domain.errors import ConcurrentChange
+from bellhop_server.domain.errors import ConcurrentChange, InvalidRequest
 from bellhop_server.providers.webpush import keyring
 from bellhop_server.store.sql_store import SqlStore
 from tests.unit.app_fakes import FakeClock
@@ -101,3 +101,13 @@ async def test_trying_one_changes_nothing(store: SqlStore) -> None:
     tried = await office(store, Push()).set_credential("shop", "", GENERATE, validate_only=True)
     assert isinstance(tried.secret, WebPushCredential)
     assert await store.list_credentials("shop") == []
+
+
+async def test_a_name_stays_with_its_network(store: SqlStore) -> None:
+    push = Push()
+    kept = await office(store, push).set_credential("shop", "mine", GENERATE, validate_only=False)
+    for validate_only in (True, False):
+        with pytest.raises(InvalidRequest) as refused:
+            await office(store, push).set_credential("shop", "mine", APNS, validate_only=validate_only)
+        assert [each.field for each in refused.value.violations] == ["credential_id"]
+    assert await store.list_credentials("shop") == [kept]

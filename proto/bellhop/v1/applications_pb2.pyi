@@ -841,8 +841,9 @@ class SetCredentialRequest(_message.Message):
     app_id: _builtins.str
     """Required. `[a-z0-9][a-z0-9-]{0,62}`."""
     credential_id: _builtins.str
-    """Names it within the application, `[a-z0-9-]{1,63}`. Empty: `apns`, `fcm` or `web-push`. Of several that serve a
-    device (with APNs its topic and environment, with Web Push its VAPID key) the first by id is used.
+    """Names it within the application, `[a-z0-9-]{1,63}`; the name of a credential for another network is
+    INVALID_ARGUMENT. Empty: `apns`, `fcm` or `web-push`. Of several that serve a device (with APNs its topic and
+    environment, with Web Push its VAPID key) the first by id is used.
     """
     validate_only: _builtins.bool
     """Tries it and stores nothing. Default false."""

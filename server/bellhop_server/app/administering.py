@@ -18,7 +18,7 @@ from bellhop_server.domain.application import (
     digest_of,
 )
 from bellhop_server.domain.device import Platform
-from bellhop_server.domain.errors import ConcurrentChange, CredentialRefused
+from bellhop_server.domain.errors import ConcurrentChange, CredentialRefused, InvalidRequest, Violation
 from bellhop_server.ports import ApplicationStore, Clock, Provider
 
 LIVE_SECRETS = 10
@@ -145,7 +145,10 @@ class Administering:
         present = next(
             (each for each in await self._store.list_credentials(app_id) if each.credential_id == name), None
         )
-        secret = provider.accept(offer, present.secret if present and present.platform is platform else None)
+        if present is not None and present.platform is not platform:
+            # Browsers could not be reached any more whose keys went with it.
+            raise InvalidRequest([Violation("credential_id", "is the name of a credential for another network")])
+        secret = provider.accept(offer, present.secret if present else None)
         offered = Credential(app_id, name, platform, 0, self._clock.now(), secret)
         probe = await provider.probe(offered)
         if probe.reached and not probe.ok:
