@@ -113,6 +113,6 @@ def test_a_change_is_found(
 ) -> None:
     change(monkeypatch)
     # The first way in which it fails is enough.
-    options = settings(bounded(100), phases=(Phase.generate,), report_multiple_bugs=False)
+    options = settings(bounded(400), phases=(Phase.generate,), report_multiple_bugs=False)
     with pytest.raises(AssertionError, match=broken):
         play(sqlite_theatre, options, 0)
