@@ -58,9 +58,11 @@ async def _demo(folder: Path, out: Console, stay: bool) -> None:
             played = await Story(ready, out).play()
         out.print("\nEverything happened as told.", style="bold green")
         if stay:
+            # Before anything is shown: whoever has read the last line may interrupt at once.
+            stopped = _on_interrupt()
             out.print("\nTry next, until Ctrl-C:\n", style="bold")
             _print_next_steps(out, ready.address, played)
-            await _until_interrupted()
+            await stopped.wait()
         else:
             out.print("\nTry next, with a server that stays up:\n", style="bold")
             out.print("   bellhop demo --stay, or in a checkout make demo STAY=1, prints these with its own values.\n")
@@ -92,8 +94,8 @@ def _print_next_steps(out: Console, address: str, played: Played) -> None:
         out.print(f"   {line}" if line else "", soft_wrap=True)
 
 
-async def _until_interrupted() -> None:
+def _on_interrupt() -> asyncio.Event:
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return stopped

@@ -46,6 +46,34 @@ SECRET_KIND_APP: SecretKind.ValueType  # 2
 """Sends and looks, and whatever a client secret may do."""
 Global___SecretKind: _TypeAlias = SecretKind  # noqa: Y015
 
+class _BindingPolicy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BindingPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BindingPolicy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BINDING_POLICY_UNSPECIFIED: _BindingPolicy.ValueType  # 0
+    """SECRET_OR_GRANT."""
+    BINDING_POLICY_SECRET: _BindingPolicy.ValueType  # 1
+    """A `client-secret`: for apps on devices of your own, and for gateways."""
+    BINDING_POLICY_GRANT: _BindingPolicy.ValueType  # 2
+    """A `bind-grant`: whoever takes a client secret out of an app can then bind nothing with it."""
+    BINDING_POLICY_SECRET_OR_GRANT: _BindingPolicy.ValueType  # 3
+    """Either."""
+
+class BindingPolicy(_BindingPolicy, metaclass=_BindingPolicyEnumTypeWrapper):
+    """What binds a device to a user in RegisterDevice. An `app-secret` always does."""
+
+BINDING_POLICY_UNSPECIFIED: BindingPolicy.ValueType  # 0
+"""SECRET_OR_GRANT."""
+BINDING_POLICY_SECRET: BindingPolicy.ValueType  # 1
+"""A `client-secret`: for apps on devices of your own, and for gateways."""
+BINDING_POLICY_GRANT: BindingPolicy.ValueType  # 2
+"""A `bind-grant`: whoever takes a client secret out of an app can then bind nothing with it."""
+BINDING_POLICY_SECRET_OR_GRANT: BindingPolicy.ValueType  # 3
+"""Either."""
+Global___BindingPolicy: _TypeAlias = BindingPolicy  # noqa: Y015
+
 class _AnonymousPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -132,8 +160,11 @@ class ApplicationPolicy(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    BINDING_POLICY_FIELD_NUMBER: _builtins.int
     ANONYMOUS_POLICY_FIELD_NUMBER: _builtins.int
     DEFAULT_BINDING_TTL_FIELD_NUMBER: _builtins.int
+    binding_policy: Global___BindingPolicy.ValueType
+    """What binds a device to a user. Default SECRET_OR_GRANT; for apps that people install, GRANT."""
     anonymous_policy: Global___AnonymousPolicy.ValueType
     """Who may register a device without a user. Default OPEN."""
     @_builtins.property
@@ -145,12 +176,13 @@ class ApplicationPolicy(_message.Message):
     def __init__(
         self,
         *,
+        binding_policy: Global___BindingPolicy.ValueType = ...,
         anonymous_policy: Global___AnonymousPolicy.ValueType = ...,
         default_binding_ttl: _duration_pb2.Duration | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["default_binding_ttl", b"default_binding_ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_policy", b"anonymous_policy", "default_binding_ttl", b"default_binding_ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anonymous_policy", b"anonymous_policy", "binding_policy", b"binding_policy", "default_binding_ttl", b"default_binding_ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

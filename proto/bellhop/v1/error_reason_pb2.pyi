@@ -37,7 +37,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_BIND_GRANT_EXPIRED: _ErrorReason.ValueType  # 3
     """UNAUTHENTICATED. The signature of the bind grant is good, but its time is over, its user or session was
-    revoked since, or it was used for another device. Fetch a new one. Not sent yet.
+    revoked since, or it was used for another device. Fetch a new one.
 
         {"reason": "ERROR_REASON_BIND_GRANT_EXPIRED", "domain": "bellhop", "metadata": {"expire_time": "2026-11-23T16:15:00Z"}}
     """
@@ -94,7 +94,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_DEVICE_NOT_FOUND", "domain": "bellhop", "metadata": {"device_id": "d1"}}
     """
     ERROR_REASON_TAG_NOT_FOUND: _ErrorReason.ValueType  # 14
-    """NOT_FOUND. The application has no such tag. Not sent yet.
+    """NOT_FOUND. The application has no such tag.
 
         {"reason": "ERROR_REASON_TAG_NOT_FOUND", "domain": "bellhop", "metadata": {"tag_name": "news"}}
     """
@@ -109,7 +109,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_APPLICATION_ALREADY_EXISTS", "domain": "bellhop", "metadata": {"app_id": "shop"}}
     """
     ERROR_REASON_TAG_ALREADY_EXISTS: _ErrorReason.ValueType  # 17
-    """ALREADY_EXISTS. The tag name is taken. Not sent yet.
+    """ALREADY_EXISTS. The tag name is taken.
 
         {"reason": "ERROR_REASON_TAG_ALREADY_EXISTS", "domain": "bellhop", "metadata": {"tag_name": "news"}}
     """
@@ -125,7 +125,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         {"reason": "ERROR_REASON_TARGET_REQUIRED", "domain": "bellhop", "metadata": {"device_id": "d1"}}
     """
     ERROR_REASON_TAG_BUILT_IN: _ErrorReason.ValueType  # 20
-    """FAILED_PRECONDITION. A built-in tag cannot be changed or deleted. Not sent yet.
+    """FAILED_PRECONDITION. A built-in tag cannot be changed or deleted.
 
         {"reason": "ERROR_REASON_TAG_BUILT_IN", "domain": "bellhop", "metadata": {"tag_name": "Push.ALL"}}
     """
@@ -167,8 +167,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 27
     """RESOURCE_EXHAUSTED. A number that waiting does not lower. `limit` names it, `value` is how many there may be:
-    `secrets` (10 live ones of a kind), `devices_of_user` (1,000), `unverified_devices` (10,000 of an application). No
-    RetryInfo.
+    `secrets` (10 live ones of a kind), `devices_of_user` (1,000), `unverified_devices` (10,000 of an application), `tags`
+    (10,000 of an application), `subscriptions` (1,000 of a device or user). No RetryInfo.
 
         {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "secrets", "value": "10"}}
     """
@@ -221,7 +221,7 @@ ended, or of another application; deliberately not said which. Do not repeat.
 """
 ERROR_REASON_BIND_GRANT_EXPIRED: ErrorReason.ValueType  # 3
 """UNAUTHENTICATED. The signature of the bind grant is good, but its time is over, its user or session was
-revoked since, or it was used for another device. Fetch a new one. Not sent yet.
+revoked since, or it was used for another device. Fetch a new one.
 
     {"reason": "ERROR_REASON_BIND_GRANT_EXPIRED", "domain": "bellhop", "metadata": {"expire_time": "2026-11-23T16:15:00Z"}}
 """
@@ -278,7 +278,7 @@ ERROR_REASON_DEVICE_NOT_FOUND: ErrorReason.ValueType  # 13
     {"reason": "ERROR_REASON_DEVICE_NOT_FOUND", "domain": "bellhop", "metadata": {"device_id": "d1"}}
 """
 ERROR_REASON_TAG_NOT_FOUND: ErrorReason.ValueType  # 14
-"""NOT_FOUND. The application has no such tag. Not sent yet.
+"""NOT_FOUND. The application has no such tag.
 
     {"reason": "ERROR_REASON_TAG_NOT_FOUND", "domain": "bellhop", "metadata": {"tag_name": "news"}}
 """
@@ -293,7 +293,7 @@ ERROR_REASON_APPLICATION_ALREADY_EXISTS: ErrorReason.ValueType  # 16
     {"reason": "ERROR_REASON_APPLICATION_ALREADY_EXISTS", "domain": "bellhop", "metadata": {"app_id": "shop"}}
 """
 ERROR_REASON_TAG_ALREADY_EXISTS: ErrorReason.ValueType  # 17
-"""ALREADY_EXISTS. The tag name is taken. Not sent yet.
+"""ALREADY_EXISTS. The tag name is taken.
 
     {"reason": "ERROR_REASON_TAG_ALREADY_EXISTS", "domain": "bellhop", "metadata": {"tag_name": "news"}}
 """
@@ -309,7 +309,7 @@ ERROR_REASON_TARGET_REQUIRED: ErrorReason.ValueType  # 19
     {"reason": "ERROR_REASON_TARGET_REQUIRED", "domain": "bellhop", "metadata": {"device_id": "d1"}}
 """
 ERROR_REASON_TAG_BUILT_IN: ErrorReason.ValueType  # 20
-"""FAILED_PRECONDITION. A built-in tag cannot be changed or deleted. Not sent yet.
+"""FAILED_PRECONDITION. A built-in tag cannot be changed or deleted.
 
     {"reason": "ERROR_REASON_TAG_BUILT_IN", "domain": "bellhop", "metadata": {"tag_name": "Push.ALL"}}
 """
@@ -351,8 +351,8 @@ repeat.
 """
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 27
 """RESOURCE_EXHAUSTED. A number that waiting does not lower. `limit` names it, `value` is how many there may be:
-`secrets` (10 live ones of a kind), `devices_of_user` (1,000), `unverified_devices` (10,000 of an application). No
-RetryInfo.
+`secrets` (10 live ones of a kind), `devices_of_user` (1,000), `unverified_devices` (10,000 of an application), `tags`
+(10,000 of an application), `subscriptions` (1,000 of a device or user). No RetryInfo.
 
     {"reason": "ERROR_REASON_QUOTA_EXCEEDED", "domain": "bellhop", "metadata": {"limit": "secrets", "value": "10"}}
 """

@@ -22,11 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from bellhop.v1 import error_reason_pb2 as bellhop_dot_v1_dot_error__reason__pb2
 from bellhop.v1 import message_pb2 as bellhop_dot_v1_dot_message__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62\x65llhop/v1/event.proto\x12\nbellhop.v1\x1a\x18\x62\x65llhop/v1/message.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x01\n\tSendEvent\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12(\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x14.bellhop.v1.AcceptedH\x00\x12)\n\x07results\x18\x03 \x01(\x0b\x32\x16.bellhop.v1.ResultListH\x00\x12(\n\x08progress\x18\x04 \x01(\x0b\x32\x14.bellhop.v1.ProgressH\x00\x12&\n\x07summary\x18\x05 \x01(\x0b\x32\x13.bellhop.v1.SummaryH\x00\x12*\n\tvalidated\x18\x06 \x01(\x0b\x32\x15.bellhop.v1.ValidatedH\x00\x42\x07\n\x05\x65vent\"\x92\x01\n\x08\x41\x63\x63\x65pted\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"1\n\nResultList\x12#\n\x07results\x18\x01 \x03(\x0b\x32\x12.bellhop.v1.Result\"l\n\x08Progress\x12)\n\x06\x63ounts\x18\x01 \x01(\x0b\x32\x19.bellhop.v1.MessageCounts\x12\x35\n\x11next_attempt_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x07Summary\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.bellhop.v1.MessageState\x12)\n\x06\x63ounts\x18\x03 \x01(\x0b\x32\x19.bellhop.v1.MessageCounts\x12\x31\n\rcomplete_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"6\n\tValidated\x12)\n\x06\x63ounts\x18\x01 \x01(\x0b\x32\x19.bellhop.v1.MessageCounts*x\n\x0cResultFilter\x12\x1d\n\x19RESULT_FILTER_UNSPECIFIED\x10\x00\x12\x15\n\x11RESULT_FILTER_ALL\x10\x01\x12\x1a\n\x16RESULT_FILTER_FAILURES\x10\x02\x12\x16\n\x12RESULT_FILTER_NONE\x10\x03\x42S\n\x0e\x64\x65v.bellhop.v1P\x01Z?github.com/bellhop-push/bellhop/clients/go/bellhop/v1;bellhopv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62\x65llhop/v1/event.proto\x12\nbellhop.v1\x1a\x1d\x62\x65llhop/v1/error_reason.proto\x1a\x18\x62\x65llhop/v1/message.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x01\n\tSendEvent\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12(\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x14.bellhop.v1.AcceptedH\x00\x12)\n\x07results\x18\x03 \x01(\x0b\x32\x16.bellhop.v1.ResultListH\x00\x12(\n\x08progress\x18\x04 \x01(\x0b\x32\x14.bellhop.v1.ProgressH\x00\x12&\n\x07summary\x18\x05 \x01(\x0b\x32\x13.bellhop.v1.SummaryH\x00\x12*\n\tvalidated\x18\x06 \x01(\x0b\x32\x15.bellhop.v1.ValidatedH\x00\x42\x07\n\x05\x65vent\"\x92\x01\n\x08\x41\x63\x63\x65pted\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"1\n\nResultList\x12#\n\x07results\x18\x01 \x03(\x0b\x32\x12.bellhop.v1.Result\"l\n\x08Progress\x12)\n\x06\x63ounts\x18\x01 \x01(\x0b\x32\x19.bellhop.v1.MessageCounts\x12\x35\n\x11next_attempt_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xa4\x01\n\x07Summary\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\'\n\x05state\x18\x02 \x01(\x0e\x32\x18.bellhop.v1.MessageState\x12)\n\x06\x63ounts\x18\x03 \x01(\x0b\x32\x19.bellhop.v1.MessageCounts\x12\x31\n\rcomplete_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"6\n\tValidated\x12)\n\x06\x63ounts\x18\x01 \x01(\x0b\x32\x19.bellhop.v1.MessageCounts\"\xa1\x02\n\tCallError\x12\x0c\n\x04\x63ode\x18\x01 \x01(\x05\x12\'\n\x06reason\x18\x02 \x01(\x0e\x32\x17.bellhop.v1.ErrorReason\x12\x0f\n\x07message\x18\x03 \x01(\t\x12\x34\n\x10\x66ield_violations\x18\x04 \x03(\x0b\x32\x1a.bellhop.v1.FieldViolation\x12.\n\x0bretry_delay\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x08metadata\x18\x06 \x03(\x0b\x32#.bellhop.v1.CallError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"4\n\x0e\x46ieldViolation\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t*x\n\x0cResultFilter\x12\x1d\n\x19RESULT_FILTER_UNSPECIFIED\x10\x00\x12\x15\n\x11RESULT_FILTER_ALL\x10\x01\x12\x1a\n\x16RESULT_FILTER_FAILURES\x10\x02\x12\x16\n\x12RESULT_FILTER_NONE\x10\x03\x42S\n\x0e\x64\x65v.bellhop.v1P\x01Z?github.com/bellhop-push/bellhop/clients/go/bellhop/v1;bellhopv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,18 +36,26 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'bellhop.v1.event_pb2', _glo
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\016dev.bellhop.v1P\001Z?github.com/bellhop-push/bellhop/clients/go/bellhop/v1;bellhopv1'
-  _globals['_RESULTFILTER']._serialized_start=880
-  _globals['_RESULTFILTER']._serialized_end=1000
-  _globals['_SENDEVENT']._serialized_start=98
-  _globals['_SENDEVENT']._serialized_end=345
-  _globals['_ACCEPTED']._serialized_start=348
-  _globals['_ACCEPTED']._serialized_end=494
-  _globals['_RESULTLIST']._serialized_start=496
-  _globals['_RESULTLIST']._serialized_end=545
-  _globals['_PROGRESS']._serialized_start=547
-  _globals['_PROGRESS']._serialized_end=655
-  _globals['_SUMMARY']._serialized_start=658
-  _globals['_SUMMARY']._serialized_end=822
-  _globals['_VALIDATED']._serialized_start=824
-  _globals['_VALIDATED']._serialized_end=878
+  _globals['_CALLERROR_METADATAENTRY']._loaded_options = None
+  _globals['_CALLERROR_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_RESULTFILTER']._serialized_start=1289
+  _globals['_RESULTFILTER']._serialized_end=1409
+  _globals['_SENDEVENT']._serialized_start=161
+  _globals['_SENDEVENT']._serialized_end=408
+  _globals['_ACCEPTED']._serialized_start=411
+  _globals['_ACCEPTED']._serialized_end=557
+  _globals['_RESULTLIST']._serialized_start=559
+  _globals['_RESULTLIST']._serialized_end=608
+  _globals['_PROGRESS']._serialized_start=610
+  _globals['_PROGRESS']._serialized_end=718
+  _globals['_SUMMARY']._serialized_start=721
+  _globals['_SUMMARY']._serialized_end=885
+  _globals['_VALIDATED']._serialized_start=887
+  _globals['_VALIDATED']._serialized_end=941
+  _globals['_CALLERROR']._serialized_start=944
+  _globals['_CALLERROR']._serialized_end=1233
+  _globals['_CALLERROR_METADATAENTRY']._serialized_start=1186
+  _globals['_CALLERROR_METADATAENTRY']._serialized_end=1233
+  _globals['_FIELDVIOLATION']._serialized_start=1235
+  _globals['_FIELDVIOLATION']._serialized_end=1287
 # @@protoc_insertion_point(module_scope)

@@ -195,6 +195,34 @@ RESEND_POLICY_ALWAYS: ResendPolicy.ValueType  # 3
 """Always: somebody may see it twice."""
 Global___ResendPolicy: _TypeAlias = ResendPolicy  # noqa: Y015
 
+class _Interaction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InteractionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Interaction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INTERACTION_UNSPECIFIED: _Interaction.ValueType  # 0
+    """Not given."""
+    INTERACTION_SEEN: _Interaction.ValueType  # 1
+    """It was shown or arrived."""
+    INTERACTION_OPENED: _Interaction.ValueType  # 2
+    """It was tapped."""
+    INTERACTION_DISMISSED: _Interaction.ValueType  # 3
+    """It was swiped away."""
+
+class Interaction(_Interaction, metaclass=_InteractionEnumTypeWrapper):
+    """What a person did with a notification."""
+
+INTERACTION_UNSPECIFIED: Interaction.ValueType  # 0
+"""Not given."""
+INTERACTION_SEEN: Interaction.ValueType  # 1
+"""It was shown or arrived."""
+INTERACTION_OPENED: Interaction.ValueType  # 2
+"""It was tapped."""
+INTERACTION_DISMISSED: Interaction.ValueType  # 3
+"""It was swiped away."""
+Global___Interaction: _TypeAlias = Interaction  # noqa: Y015
+
 class _ApnsPushType:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -343,6 +371,7 @@ class MessageCounts(_message.Message):
     RETRYING_COUNT_FIELD_NUMBER: _builtins.int
     NOT_REGISTERED_COUNT_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
+    INTERACTIONS_FIELD_NUMBER: _builtins.int
     device_count: _builtins.int
     """Devices that the audience resolved to, 0 or more. Always set; grows until `planned`."""
     planned: _builtins.bool
@@ -357,6 +386,12 @@ class MessageCounts(_message.Message):
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___OutcomeCount]:
         """Final results but NOT_REGISTERED, one entry for each pair that occurred, so at most 60. Empty before the first."""
 
+    @_builtins.property
+    def interactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___InteractionCount]:
+        """Interactions reported so far, one entry for each pair that occurred, so at most 9; grows after the message is over.
+        Only in GetMessage and ListMessages, empty on streams and before the first.
+        """
+
     def __init__(
         self,
         *,
@@ -366,14 +401,45 @@ class MessageCounts(_message.Message):
         retrying_count: _builtins.int = ...,
         not_registered_count: _builtins.int = ...,
         outcomes: _abc.Iterable[Global___OutcomeCount] | None = ...,
+        interactions: _abc.Iterable[Global___InteractionCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_count", b"device_count", "finished_count", b"finished_count", "not_registered_count", b"not_registered_count", "outcomes", b"outcomes", "planned", b"planned", "retrying_count", b"retrying_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_count", b"device_count", "finished_count", b"finished_count", "interactions", b"interactions", "not_registered_count", b"not_registered_count", "outcomes", b"outcomes", "planned", b"planned", "retrying_count", b"retrying_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MessageCounts: _TypeAlias = MessageCounts  # noqa: Y015
+
+@_typing.final
+class InteractionCount(_message.Message):
+    """A number of devices that reported an interaction. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    INTERACTION_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    platform: _device_pb2.Platform.ValueType
+    """Network. Always set."""
+    interaction: Global___Interaction.ValueType
+    """What happened. Always set."""
+    count: _builtins.int
+    """How many devices, 1 or more. Always set."""
+    def __init__(
+        self,
+        *,
+        platform: _device_pb2.Platform.ValueType = ...,
+        interaction: Global___Interaction.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "interaction", b"interaction", "platform", b"platform"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InteractionCount: _TypeAlias = InteractionCount  # noqa: Y015
 
 @_typing.final
 class OutcomeCount(_message.Message):
@@ -413,6 +479,7 @@ class Audience(_message.Message):
 
     USERS_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
     EVERYONE_FIELD_NUMBER: _builtins.int
     PLATFORMS_FIELD_NUMBER: _builtins.int
     EXCLUDE_USER_IDS_FIELD_NUMBER: _builtins.int
@@ -423,6 +490,10 @@ class Audience(_message.Message):
     @_builtins.property
     def devices(self) -> Global___DeviceList:
         """These devices, whoever they belong to."""
+
+    @_builtins.property
+    def tags(self) -> Global___TagList:
+        """Every device that has at least one of these tags, by itself or through the user who is logged in on it."""
 
     @_builtins.property
     def everyone(self) -> Global___Everyone:
@@ -443,15 +514,16 @@ class Audience(_message.Message):
         *,
         users: Global___UserList | None = ...,
         devices: Global___DeviceList | None = ...,
+        tags: Global___TagList | None = ...,
         everyone: Global___Everyone | None = ...,
         platforms: _abc.Iterable[_device_pb2.Platform.ValueType] | None = ...,
         exclude_user_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "everyone", b"everyone", "to", b"to", "users", b"users"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "everyone", b"everyone", "tags", b"tags", "to", b"to", "users", b"users"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "everyone", b"everyone", "exclude_user_ids", b"exclude_user_ids", "platforms", b"platforms", "to", b"to", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "everyone", b"everyone", "exclude_user_ids", b"exclude_user_ids", "platforms", b"platforms", "tags", b"tags", "to", b"to", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_to: _TypeAlias = _typing.Literal["users", "devices", "everyone"]  # noqa: Y015
+    _WhichOneofReturnType_to: _TypeAlias = _typing.Literal["users", "devices", "tags", "everyone"]  # noqa: Y015
     _WhichOneofArgType_to: _TypeAlias = _typing.Literal["to", b"to"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_to) -> _WhichOneofReturnType_to | None: ...
 
@@ -506,6 +578,32 @@ class DeviceList(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeviceList: _TypeAlias = DeviceList  # noqa: Y015
+
+@_typing.final
+class TagList(_message.Message):
+    """Tags by name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_NAMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tag_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. 1 to 100 names, none twice; one that does not exist is NOT_FOUND (TAG_NOT_FOUND) when the message is
+        accepted, and nobody later on. `Push.ALL` is every device.
+        """
+
+    def __init__(
+        self,
+        *,
+        tag_names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tag_names", b"tag_names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TagList: _TypeAlias = TagList  # noqa: Y015
 
 @_typing.final
 class Everyone(_message.Message):
@@ -1010,6 +1108,7 @@ class Result(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     RESULT_TIME_FIELD_NUMBER: _builtins.int
     INVALID_SINCE_TIME_FIELD_NUMBER: _builtins.int
+    INTERACTIONS_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """The device: up to 128 characters. Empty for a named user who has none."""
     user_id: _builtins.str
@@ -1038,6 +1137,10 @@ class Result(_message.Message):
     def invalid_since_time(self) -> _timestamp_pb2.Timestamp:
         """TOKEN_INVALID only: since when the provider knows the token to be dead. Unset when it did not say, and otherwise."""
 
+    @_builtins.property
+    def interactions(self) -> _containers.RepeatedScalarFieldContainer[Global___Interaction.ValueType]:
+        """What the device reported of it, each kind once, in the order of their numbers. Only in ListResults, empty on streams."""
+
     def __init__(
         self,
         *,
@@ -1051,10 +1154,11 @@ class Result(_message.Message):
         attempts: _builtins.int = ...,
         result_time: _timestamp_pb2.Timestamp | None = ...,
         invalid_since_time: _timestamp_pb2.Timestamp | None = ...,
+        interactions: _abc.Iterable[Global___Interaction.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["invalid_since_time", b"invalid_since_time", "result_time", b"result_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "device_id", b"device_id", "invalid_since_time", b"invalid_since_time", "outcome", b"outcome", "platform", b"platform", "provider_message_id", b"provider_message_id", "provider_status", b"provider_status", "reason", b"reason", "result_time", b"result_time", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "device_id", b"device_id", "interactions", b"interactions", "invalid_since_time", b"invalid_since_time", "outcome", b"outcome", "platform", b"platform", "provider_message_id", b"provider_message_id", "provider_status", b"provider_status", "reason", b"reason", "result_time", b"result_time", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

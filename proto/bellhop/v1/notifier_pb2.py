@@ -28,7 +28,7 @@ from bellhop.v1 import message_pb2 as bellhop_dot_v1_dot_message__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62\x65llhop/v1/notifier.proto\x12\nbellhop.v1\x1a\x17\x62\x65llhop/v1/device.proto\x1a\x16\x62\x65llhop/v1/event.proto\x1a\x18\x62\x65llhop/v1/message.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x02\n\x0bSendRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12&\n\x08\x61udience\x18\x03 \x01(\x0b\x32\x14.bellhop.v1.Audience\x12.\n\x0cnotification\x18\x04 \x01(\x0b\x32\x18.bellhop.v1.Notification\x12(\n\x07options\x18\x05 \x01(\x0b\x32\x17.bellhop.v1.SendOptions\x12/\n\rresult_filter\x18\x06 \x01(\x0e\x32\x18.bellhop.v1.ResultFilter\x12\x13\n\x0b\x61\x63\x63\x65pt_only\x18\x07 \x01(\x08\x12\x15\n\rvalidate_only\x18\x08 \x01(\x08\"4\n\x0cSendResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.bellhop.v1.SendEvent\"p\n\x13WatchMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\t\x12/\n\rresult_filter\x18\x03 \x01(\x0e\x32\x18.bellhop.v1.ResultFilter\"<\n\x14WatchMessageResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.bellhop.v1.SendEvent\"N\n\x11GetMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12%\n\x04view\x18\x02 \x01(\x0e\x32\x17.bellhop.v1.MessageView\">\n\x12GetMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.bellhop.v1.PushMessage\"\xfe\x01\n\x13ListMessagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12(\n\x06states\x18\x03 \x03(\x0e\x32\x18.bellhop.v1.MessageState\x12\x36\n\x12\x61\x63\x63\x65pted_from_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13\x61\x63\x63\x65pted_until_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04view\x18\x06 \x01(\x0e\x32\x17.bellhop.v1.MessageView\"Z\n\x14ListMessagesResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.bellhop.v1.PushMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf4\x01\n\x12ListResultsRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12/\n\rresult_filter\x18\x04 \x01(\x0e\x32\x18.bellhop.v1.ResultFilter\x12%\n\x08outcomes\x18\x05 \x03(\x0e\x32\x13.bellhop.v1.Outcome\x12\'\n\tplatforms\x18\x06 \x03(\x0e\x32\x14.bellhop.v1.Platform\x12\x11\n\tdevice_id\x18\x07 \x01(\t\x12\x0f\n\x07user_id\x18\x08 \x01(\t\"S\n\x13ListResultsResponse\x12#\n\x07results\x18\x01 \x03(\x0b\x32\x12.bellhop.v1.Result\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x14\x43\x61ncelMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"A\n\x15\x43\x61ncelMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.bellhop.v1.PushMessage\"\xab\x01\n\x12\x45xplainSendRequest\x12&\n\x08\x61udience\x18\x01 \x01(\x0b\x32\x14.bellhop.v1.Audience\x12.\n\x0cnotification\x18\x02 \x01(\x0b\x32\x18.bellhop.v1.Notification\x12(\n\x07options\x18\x03 \x01(\x0b\x32\x17.bellhop.v1.SendOptions\x12\x13\n\x0bmax_devices\x18\x04 \x01(\x05\"\xc9\x01\n\x13\x45xplainSendResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12&\n\x08platform\x18\x03 \x01(\x0e\x32\x14.bellhop.v1.Platform\x12.\n\x07request\x18\x04 \x01(\x0b\x32\x1b.bellhop.v1.ProviderRequestH\x00\x12\'\n\x08withheld\x18\x05 \x01(\x0e\x32\x13.bellhop.v1.OutcomeH\x00\x42\r\n\x0b\x65xplanation\"\xbe\x01\n\x0fProviderRequest\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.bellhop.v1.ProviderRequest.HeadersEntry\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\x12\x11\n\tbody_size\x18\x04 \x01(\x05\x12\x12\n\nbody_limit\x18\x05 \x01(\x05\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*Z\n\x0bMessageView\x12\x1c\n\x18MESSAGE_VIEW_UNSPECIFIED\x10\x00\x12\x16\n\x12MESSAGE_VIEW_BASIC\x10\x01\x12\x15\n\x11MESSAGE_VIEW_FULL\x10\x02\x32\xd4\x04\n\x08Notifier\x12=\n\x04Send\x12\x17.bellhop.v1.SendRequest\x1a\x18.bellhop.v1.SendResponse\"\x00\x30\x01\x12X\n\x0cWatchMessage\x12\x1f.bellhop.v1.WatchMessageRequest\x1a .bellhop.v1.WatchMessageResponse\"\x03\x90\x02\x01\x30\x01\x12P\n\nGetMessage\x12\x1d.bellhop.v1.GetMessageRequest\x1a\x1e.bellhop.v1.GetMessageResponse\"\x03\x90\x02\x01\x12V\n\x0cListMessages\x12\x1f.bellhop.v1.ListMessagesRequest\x1a .bellhop.v1.ListMessagesResponse\"\x03\x90\x02\x01\x12S\n\x0bListResults\x12\x1e.bellhop.v1.ListResultsRequest\x1a\x1f.bellhop.v1.ListResultsResponse\"\x03\x90\x02\x01\x12Y\n\rCancelMessage\x12 .bellhop.v1.CancelMessageRequest\x1a!.bellhop.v1.CancelMessageResponse\"\x03\x90\x02\x02\x12U\n\x0b\x45xplainSend\x12\x1e.bellhop.v1.ExplainSendRequest\x1a\x1f.bellhop.v1.ExplainSendResponse\"\x03\x90\x02\x01\x30\x01\x42S\n\x0e\x64\x65v.bellhop.v1P\x01Z?github.com/bellhop-push/bellhop/clients/go/bellhop/v1;bellhopv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62\x65llhop/v1/notifier.proto\x12\nbellhop.v1\x1a\x17\x62\x65llhop/v1/device.proto\x1a\x16\x62\x65llhop/v1/event.proto\x1a\x18\x62\x65llhop/v1/message.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x02\n\x0bSendRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x12\n\nmessage_id\x18\x02 \x01(\t\x12&\n\x08\x61udience\x18\x03 \x01(\x0b\x32\x14.bellhop.v1.Audience\x12.\n\x0cnotification\x18\x04 \x01(\x0b\x32\x18.bellhop.v1.Notification\x12(\n\x07options\x18\x05 \x01(\x0b\x32\x17.bellhop.v1.SendOptions\x12/\n\rresult_filter\x18\x06 \x01(\x0e\x32\x18.bellhop.v1.ResultFilter\x12\x13\n\x0b\x61\x63\x63\x65pt_only\x18\x07 \x01(\x08\x12\x15\n\rvalidate_only\x18\x08 \x01(\x08\"4\n\x0cSendResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.bellhop.v1.SendEvent\"9\n\x0fSendManyRequest\x12&\n\x05sends\x18\x01 \x03(\x0b\x32\x17.bellhop.v1.SendRequest\"?\n\x10SendManyResponse\x12+\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1a.bellhop.v1.SendManyAnswer\"~\n\x0eSendManyAnswer\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12&\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x15.bellhop.v1.SendEventH\x00\x12&\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x15.bellhop.v1.CallErrorH\x00\x42\x08\n\x06\x61nswer\"p\n\x13WatchMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\t\x12/\n\rresult_filter\x18\x03 \x01(\x0e\x32\x18.bellhop.v1.ResultFilter\"<\n\x14WatchMessageResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.bellhop.v1.SendEvent\"N\n\x11GetMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12%\n\x04view\x18\x02 \x01(\x0e\x32\x17.bellhop.v1.MessageView\">\n\x12GetMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.bellhop.v1.PushMessage\"\xfe\x01\n\x13ListMessagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12(\n\x06states\x18\x03 \x03(\x0e\x32\x18.bellhop.v1.MessageState\x12\x36\n\x12\x61\x63\x63\x65pted_from_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x13\x61\x63\x63\x65pted_until_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04view\x18\x06 \x01(\x0e\x32\x17.bellhop.v1.MessageView\"Z\n\x14ListMessagesResponse\x12)\n\x08messages\x18\x01 \x03(\x0b\x32\x17.bellhop.v1.PushMessage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xf4\x01\n\x12ListResultsRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12/\n\rresult_filter\x18\x04 \x01(\x0e\x32\x18.bellhop.v1.ResultFilter\x12%\n\x08outcomes\x18\x05 \x03(\x0e\x32\x13.bellhop.v1.Outcome\x12\'\n\tplatforms\x18\x06 \x03(\x0e\x32\x14.bellhop.v1.Platform\x12\x11\n\tdevice_id\x18\x07 \x01(\t\x12\x0f\n\x07user_id\x18\x08 \x01(\t\"S\n\x13ListResultsResponse\x12#\n\x07results\x18\x01 \x03(\x0b\x32\x12.bellhop.v1.Result\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"*\n\x14\x43\x61ncelMessageRequest\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"A\n\x15\x43\x61ncelMessageResponse\x12(\n\x07message\x18\x01 \x01(\x0b\x32\x17.bellhop.v1.PushMessage\"\xab\x01\n\x12\x45xplainSendRequest\x12&\n\x08\x61udience\x18\x01 \x01(\x0b\x32\x14.bellhop.v1.Audience\x12.\n\x0cnotification\x18\x02 \x01(\x0b\x32\x18.bellhop.v1.Notification\x12(\n\x07options\x18\x03 \x01(\x0b\x32\x17.bellhop.v1.SendOptions\x12\x13\n\x0bmax_devices\x18\x04 \x01(\x05\"\xc9\x01\n\x13\x45xplainSendResponse\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12&\n\x08platform\x18\x03 \x01(\x0e\x32\x14.bellhop.v1.Platform\x12.\n\x07request\x18\x04 \x01(\x0b\x32\x1b.bellhop.v1.ProviderRequestH\x00\x12\'\n\x08withheld\x18\x05 \x01(\x0e\x32\x13.bellhop.v1.OutcomeH\x00\x42\r\n\x0b\x65xplanation\"\xbe\x01\n\x0fProviderRequest\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x39\n\x07headers\x18\x02 \x03(\x0b\x32(.bellhop.v1.ProviderRequest.HeadersEntry\x12\x0c\n\x04\x62ody\x18\x03 \x01(\t\x12\x11\n\tbody_size\x18\x04 \x01(\x05\x12\x12\n\nbody_limit\x18\x05 \x01(\x05\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01*Z\n\x0bMessageView\x12\x1c\n\x18MESSAGE_VIEW_UNSPECIFIED\x10\x00\x12\x16\n\x12MESSAGE_VIEW_BASIC\x10\x01\x12\x15\n\x11MESSAGE_VIEW_FULL\x10\x02\x32\xa1\x05\n\x08Notifier\x12=\n\x04Send\x12\x17.bellhop.v1.SendRequest\x1a\x18.bellhop.v1.SendResponse\"\x00\x30\x01\x12K\n\x08SendMany\x12\x1b.bellhop.v1.SendManyRequest\x1a\x1c.bellhop.v1.SendManyResponse\"\x00(\x01\x30\x01\x12X\n\x0cWatchMessage\x12\x1f.bellhop.v1.WatchMessageRequest\x1a .bellhop.v1.WatchMessageResponse\"\x03\x90\x02\x01\x30\x01\x12P\n\nGetMessage\x12\x1d.bellhop.v1.GetMessageRequest\x1a\x1e.bellhop.v1.GetMessageResponse\"\x03\x90\x02\x01\x12V\n\x0cListMessages\x12\x1f.bellhop.v1.ListMessagesRequest\x1a .bellhop.v1.ListMessagesResponse\"\x03\x90\x02\x01\x12S\n\x0bListResults\x12\x1e.bellhop.v1.ListResultsRequest\x1a\x1f.bellhop.v1.ListResultsResponse\"\x03\x90\x02\x01\x12Y\n\rCancelMessage\x12 .bellhop.v1.CancelMessageRequest\x1a!.bellhop.v1.CancelMessageResponse\"\x03\x90\x02\x02\x12U\n\x0b\x45xplainSend\x12\x1e.bellhop.v1.ExplainSendRequest\x1a\x1f.bellhop.v1.ExplainSendResponse\"\x03\x90\x02\x01\x30\x01\x42S\n\x0e\x64\x65v.bellhop.v1P\x01Z?github.com/bellhop-push/bellhop/clients/go/bellhop/v1;bellhopv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,40 +50,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_NOTIFIER'].methods_by_name['CancelMessage']._serialized_options = b'\220\002\002'
   _globals['_NOTIFIER'].methods_by_name['ExplainSend']._loaded_options = None
   _globals['_NOTIFIER'].methods_by_name['ExplainSend']._serialized_options = b'\220\002\001'
-  _globals['_MESSAGEVIEW']._serialized_start=2165
-  _globals['_MESSAGEVIEW']._serialized_end=2255
+  _globals['_MESSAGEVIEW']._serialized_start=2417
+  _globals['_MESSAGEVIEW']._serialized_end=2507
   _globals['_SENDREQUEST']._serialized_start=150
   _globals['_SENDREQUEST']._serialized_end=426
   _globals['_SENDRESPONSE']._serialized_start=428
   _globals['_SENDRESPONSE']._serialized_end=480
-  _globals['_WATCHMESSAGEREQUEST']._serialized_start=482
-  _globals['_WATCHMESSAGEREQUEST']._serialized_end=594
-  _globals['_WATCHMESSAGERESPONSE']._serialized_start=596
-  _globals['_WATCHMESSAGERESPONSE']._serialized_end=656
-  _globals['_GETMESSAGEREQUEST']._serialized_start=658
-  _globals['_GETMESSAGEREQUEST']._serialized_end=736
-  _globals['_GETMESSAGERESPONSE']._serialized_start=738
-  _globals['_GETMESSAGERESPONSE']._serialized_end=800
-  _globals['_LISTMESSAGESREQUEST']._serialized_start=803
-  _globals['_LISTMESSAGESREQUEST']._serialized_end=1057
-  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1059
-  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1149
-  _globals['_LISTRESULTSREQUEST']._serialized_start=1152
-  _globals['_LISTRESULTSREQUEST']._serialized_end=1396
-  _globals['_LISTRESULTSRESPONSE']._serialized_start=1398
-  _globals['_LISTRESULTSRESPONSE']._serialized_end=1481
-  _globals['_CANCELMESSAGEREQUEST']._serialized_start=1483
-  _globals['_CANCELMESSAGEREQUEST']._serialized_end=1525
-  _globals['_CANCELMESSAGERESPONSE']._serialized_start=1527
-  _globals['_CANCELMESSAGERESPONSE']._serialized_end=1592
-  _globals['_EXPLAINSENDREQUEST']._serialized_start=1595
-  _globals['_EXPLAINSENDREQUEST']._serialized_end=1766
-  _globals['_EXPLAINSENDRESPONSE']._serialized_start=1769
-  _globals['_EXPLAINSENDRESPONSE']._serialized_end=1970
-  _globals['_PROVIDERREQUEST']._serialized_start=1973
-  _globals['_PROVIDERREQUEST']._serialized_end=2163
-  _globals['_PROVIDERREQUEST_HEADERSENTRY']._serialized_start=2117
-  _globals['_PROVIDERREQUEST_HEADERSENTRY']._serialized_end=2163
-  _globals['_NOTIFIER']._serialized_start=2258
-  _globals['_NOTIFIER']._serialized_end=2854
+  _globals['_SENDMANYREQUEST']._serialized_start=482
+  _globals['_SENDMANYREQUEST']._serialized_end=539
+  _globals['_SENDMANYRESPONSE']._serialized_start=541
+  _globals['_SENDMANYRESPONSE']._serialized_end=604
+  _globals['_SENDMANYANSWER']._serialized_start=606
+  _globals['_SENDMANYANSWER']._serialized_end=732
+  _globals['_WATCHMESSAGEREQUEST']._serialized_start=734
+  _globals['_WATCHMESSAGEREQUEST']._serialized_end=846
+  _globals['_WATCHMESSAGERESPONSE']._serialized_start=848
+  _globals['_WATCHMESSAGERESPONSE']._serialized_end=908
+  _globals['_GETMESSAGEREQUEST']._serialized_start=910
+  _globals['_GETMESSAGEREQUEST']._serialized_end=988
+  _globals['_GETMESSAGERESPONSE']._serialized_start=990
+  _globals['_GETMESSAGERESPONSE']._serialized_end=1052
+  _globals['_LISTMESSAGESREQUEST']._serialized_start=1055
+  _globals['_LISTMESSAGESREQUEST']._serialized_end=1309
+  _globals['_LISTMESSAGESRESPONSE']._serialized_start=1311
+  _globals['_LISTMESSAGESRESPONSE']._serialized_end=1401
+  _globals['_LISTRESULTSREQUEST']._serialized_start=1404
+  _globals['_LISTRESULTSREQUEST']._serialized_end=1648
+  _globals['_LISTRESULTSRESPONSE']._serialized_start=1650
+  _globals['_LISTRESULTSRESPONSE']._serialized_end=1733
+  _globals['_CANCELMESSAGEREQUEST']._serialized_start=1735
+  _globals['_CANCELMESSAGEREQUEST']._serialized_end=1777
+  _globals['_CANCELMESSAGERESPONSE']._serialized_start=1779
+  _globals['_CANCELMESSAGERESPONSE']._serialized_end=1844
+  _globals['_EXPLAINSENDREQUEST']._serialized_start=1847
+  _globals['_EXPLAINSENDREQUEST']._serialized_end=2018
+  _globals['_EXPLAINSENDRESPONSE']._serialized_start=2021
+  _globals['_EXPLAINSENDRESPONSE']._serialized_end=2222
+  _globals['_PROVIDERREQUEST']._serialized_start=2225
+  _globals['_PROVIDERREQUEST']._serialized_end=2415
+  _globals['_PROVIDERREQUEST_HEADERSENTRY']._serialized_start=2369
+  _globals['_PROVIDERREQUEST_HEADERSENTRY']._serialized_end=2415
+  _globals['_NOTIFIER']._serialized_start=2510
+  _globals['_NOTIFIER']._serialized_end=3183
 # @@protoc_insertion_point(module_scope)

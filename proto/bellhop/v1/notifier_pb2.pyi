@@ -49,7 +49,7 @@ Global___MessageView: _TypeAlias = MessageView  # noqa: Y015
 
 @_typing.final
 class SendRequest(_message.Message):
-    """Request of Send: up to 4 MiB."""
+    """Request of Send, and one item of SendMany: up to 4 MiB."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -133,6 +133,92 @@ class SendResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendResponse: _TypeAlias = SendResponse  # noqa: Y015
+
+@_typing.final
+class SendManyRequest(_message.Message):
+    """Some messages to send: up to 4 MiB."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sends(self) -> _containers.RepeatedCompositeFieldContainer[Global___SendRequest]:
+        """Required. 1 to 500. Each with a `request_id` of its own that no other open item of the stream has; `validate_only` is
+        refused, and so is an item without a `request_id`.
+        """
+
+    def __init__(
+        self,
+        *,
+        sends: _abc.Iterable[Global___SendRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sends", b"sends"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendManyRequest: _TypeAlias = SendManyRequest  # noqa: Y015
+
+@_typing.final
+class SendManyResponse(_message.Message):
+    """Some answers. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___SendManyAnswer]:
+        """1 to 500, of any items; those of one item in their order. Never empty."""
+
+    def __init__(
+        self,
+        *,
+        answers: _abc.Iterable[Global___SendManyAnswer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendManyResponse: _TypeAlias = SendManyResponse  # noqa: Y015
+
+@_typing.final
+class SendManyAnswer(_message.Message):
+    """Something about one item. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    EVENT_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Whose answer it is. Empty for an item that came without one."""
+    @_builtins.property
+    def event(self) -> _event_pb2.SendEvent:
+        """What happened."""
+
+    @_builtins.property
+    def error(self) -> _event_pb2.CallError:
+        """It was refused; nothing more comes for this item."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        event: _event_pb2.SendEvent | None = ...,
+        error: _event_pb2.CallError | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "error", b"error", "event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "error", b"error", "event", b"event", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_answer: _TypeAlias = _typing.Literal["event", "error"]  # noqa: Y015
+    _WhichOneofArgType_answer: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_answer) -> _WhichOneofReturnType_answer | None: ...
+
+Global___SendManyAnswer: _TypeAlias = SendManyAnswer  # noqa: Y015
 
 @_typing.final
 class WatchMessageRequest(_message.Message):

@@ -56,6 +56,11 @@ class NotifierStub:
                 request_serializer=bellhop_dot_v1_dot_notifier__pb2.SendRequest.SerializeToString,
                 response_deserializer=bellhop_dot_v1_dot_notifier__pb2.SendResponse.FromString,
                 _registered_method=True)
+        self.SendMany = channel.stream_stream(
+                '/bellhop.v1.Notifier/SendMany',
+                request_serializer=bellhop_dot_v1_dot_notifier__pb2.SendManyRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_notifier__pb2.SendManyResponse.FromString,
+                _registered_method=True)
         self.WatchMessage = channel.unary_stream(
                 '/bellhop.v1.Notifier/WatchMessage',
                 request_serializer=bellhop_dot_v1_dot_notifier__pb2.WatchMessageRequest.SerializeToString,
@@ -129,12 +134,38 @@ class NotifierServicer:
 
         - ALREADY_EXISTS (REQUEST_ID_REUSED): `request_id` or `message_id` belongs to a message with other content. Nothing
         was sent. Repeat with a new id if you mean another message.
+        - NOT_FOUND (TAG_NOT_FOUND): the audience names a tag that does not exist. Nothing was sent. Do not repeat.
         - NOT_FOUND (MESSAGE_NOT_FOUND): `request_id` is known, but its message is so old that it has been deleted. Nothing
         was sent anew. Do not repeat.
         - UNAVAILABLE (STREAM_INTERRUPTED): after `accepted`; the server shuts down, or the caller read nothing for 60
         seconds. Go on with WatchMessage.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier. Repeat RESOURCE_EXHAUSTED
         and UNAVAILABLE only with an id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendMany(self, request_iterator, context):
+        """Accepts many small messages on one stream, and streams what becomes of them.
+
+        Each item is a Send of its own, answered by its events, `summary` the last, or `accepted` with `accept_only`; or by
+        one `error`, which does not end the stream. Read while you write: the server stops reading while 1,000 items of the
+        stream are unanswered. After the caller's half-close it answers what is open and ends with OK.
+
+        Credential: `app-secret`.
+
+        Repeating: safe; every item has a `request_id`, and one that is known attaches to the message that is there.
+
+        Broken stream: an OK end means that every item was answered to its end. After any other end repeat each item whose
+        last event has not come, or go on with WatchMessage for those that were accepted. The deadline bounds the stream, not
+        the messages.
+
+        Errors of the stream (those of an item are in its `error`):
+
+        - UNAVAILABLE (STREAM_INTERRUPTED): the server shuts down, or the caller read nothing for 60 seconds. Repeat as said.
+        - INVALID_ARGUMENT (INVALID_REQUEST): a request has no items, more than 500, or over 4 MiB. Do not repeat unchanged.
+        - The other errors of every method: see Notifier.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -264,6 +295,11 @@ def add_NotifierServicer_to_server(servicer, server):
                     request_deserializer=bellhop_dot_v1_dot_notifier__pb2.SendRequest.FromString,
                     response_serializer=bellhop_dot_v1_dot_notifier__pb2.SendResponse.SerializeToString,
             ),
+            'SendMany': grpc.stream_stream_rpc_method_handler(
+                    servicer.SendMany,
+                    request_deserializer=bellhop_dot_v1_dot_notifier__pb2.SendManyRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_notifier__pb2.SendManyResponse.SerializeToString,
+            ),
             'WatchMessage': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchMessage,
                     request_deserializer=bellhop_dot_v1_dot_notifier__pb2.WatchMessageRequest.FromString,
@@ -339,6 +375,33 @@ class Notifier:
             '/bellhop.v1.Notifier/Send',
             bellhop_dot_v1_dot_notifier__pb2.SendRequest.SerializeToString,
             bellhop_dot_v1_dot_notifier__pb2.SendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendMany(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/bellhop.v1.Notifier/SendMany',
+            bellhop_dot_v1_dot_notifier__pb2.SendManyRequest.SerializeToString,
+            bellhop_dot_v1_dot_notifier__pb2.SendManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,12 +71,34 @@ class NotifierStub:
 
     - ALREADY_EXISTS (REQUEST_ID_REUSED): `request_id` or `message_id` belongs to a message with other content. Nothing
       was sent. Repeat with a new id if you mean another message.
+    - NOT_FOUND (TAG_NOT_FOUND): the audience names a tag that does not exist. Nothing was sent. Do not repeat.
     - NOT_FOUND (MESSAGE_NOT_FOUND): `request_id` is known, but its message is so old that it has been deleted. Nothing
       was sent anew. Do not repeat.
     - UNAVAILABLE (STREAM_INTERRUPTED): after `accepted`; the server shuts down, or the caller read nothing for 60
       seconds. Go on with WatchMessage.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier. Repeat RESOURCE_EXHAUSTED
       and UNAVAILABLE only with an id.
+    """
+    SendMany: _grpc.StreamStreamMultiCallable[_notifier_pb2.SendManyRequest, _notifier_pb2.SendManyResponse]
+    """Accepts many small messages on one stream, and streams what becomes of them.
+
+    Each item is a Send of its own, answered by its events, `summary` the last, or `accepted` with `accept_only`; or by
+    one `error`, which does not end the stream. Read while you write: the server stops reading while 1,000 items of the
+    stream are unanswered. After the caller's half-close it answers what is open and ends with OK.
+
+    Credential: `app-secret`.
+
+    Repeating: safe; every item has a `request_id`, and one that is known attaches to the message that is there.
+
+    Broken stream: an OK end means that every item was answered to its end. After any other end repeat each item whose
+    last event has not come, or go on with WatchMessage for those that were accepted. The deadline bounds the stream, not
+    the messages.
+
+    Errors of the stream (those of an item are in its `error`):
+
+    - UNAVAILABLE (STREAM_INTERRUPTED): the server shuts down, or the caller read nothing for 60 seconds. Repeat as said.
+    - INVALID_ARGUMENT (INVALID_REQUEST): a request has no items, more than 500, or over 4 MiB. Do not repeat unchanged.
+    - The other errors of every method: see Notifier.
     """
     WatchMessage: _grpc.UnaryStreamMultiCallable[_notifier_pb2.WatchMessageRequest, _notifier_pb2.WatchMessageResponse]
     """Streams the events of a message again, from a cursor on, on any node.
@@ -214,12 +236,34 @@ class NotifierAsyncStub(NotifierStub):
 
     - ALREADY_EXISTS (REQUEST_ID_REUSED): `request_id` or `message_id` belongs to a message with other content. Nothing
       was sent. Repeat with a new id if you mean another message.
+    - NOT_FOUND (TAG_NOT_FOUND): the audience names a tag that does not exist. Nothing was sent. Do not repeat.
     - NOT_FOUND (MESSAGE_NOT_FOUND): `request_id` is known, but its message is so old that it has been deleted. Nothing
       was sent anew. Do not repeat.
     - UNAVAILABLE (STREAM_INTERRUPTED): after `accepted`; the server shuts down, or the caller read nothing for 60
       seconds. Go on with WatchMessage.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier. Repeat RESOURCE_EXHAUSTED
       and UNAVAILABLE only with an id.
+    """
+    SendMany: _aio.StreamStreamMultiCallable[_notifier_pb2.SendManyRequest, _notifier_pb2.SendManyResponse]  # type: ignore[assignment]
+    """Accepts many small messages on one stream, and streams what becomes of them.
+
+    Each item is a Send of its own, answered by its events, `summary` the last, or `accepted` with `accept_only`; or by
+    one `error`, which does not end the stream. Read while you write: the server stops reading while 1,000 items of the
+    stream are unanswered. After the caller's half-close it answers what is open and ends with OK.
+
+    Credential: `app-secret`.
+
+    Repeating: safe; every item has a `request_id`, and one that is known attaches to the message that is there.
+
+    Broken stream: an OK end means that every item was answered to its end. After any other end repeat each item whose
+    last event has not come, or go on with WatchMessage for those that were accepted. The deadline bounds the stream, not
+    the messages.
+
+    Errors of the stream (those of an item are in its `error`):
+
+    - UNAVAILABLE (STREAM_INTERRUPTED): the server shuts down, or the caller read nothing for 60 seconds. Repeat as said.
+    - INVALID_ARGUMENT (INVALID_REQUEST): a request has no items, more than 500, or over 4 MiB. Do not repeat unchanged.
+    - The other errors of every method: see Notifier.
     """
     WatchMessage: _aio.UnaryStreamMultiCallable[_notifier_pb2.WatchMessageRequest, _notifier_pb2.WatchMessageResponse]  # type: ignore[assignment]
     """Streams the events of a message again, from a cursor on, on any node.
@@ -360,12 +404,40 @@ class NotifierServicer(metaclass=_abc_1.ABCMeta):
 
         - ALREADY_EXISTS (REQUEST_ID_REUSED): `request_id` or `message_id` belongs to a message with other content. Nothing
           was sent. Repeat with a new id if you mean another message.
+        - NOT_FOUND (TAG_NOT_FOUND): the audience names a tag that does not exist. Nothing was sent. Do not repeat.
         - NOT_FOUND (MESSAGE_NOT_FOUND): `request_id` is known, but its message is so old that it has been deleted. Nothing
           was sent anew. Do not repeat.
         - UNAVAILABLE (STREAM_INTERRUPTED): after `accepted`; the server shuts down, or the caller read nothing for 60
           seconds. Go on with WatchMessage.
         - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see Notifier. Repeat RESOURCE_EXHAUSTED
           and UNAVAILABLE only with an id.
+        """
+
+    @_abc_1.abstractmethod
+    def SendMany(
+        self,
+        request_iterator: _MaybeAsyncIterator[_notifier_pb2.SendManyRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_notifier_pb2.SendManyResponse], _abc.AsyncIterator[_notifier_pb2.SendManyResponse]]:
+        """Accepts many small messages on one stream, and streams what becomes of them.
+
+        Each item is a Send of its own, answered by its events, `summary` the last, or `accepted` with `accept_only`; or by
+        one `error`, which does not end the stream. Read while you write: the server stops reading while 1,000 items of the
+        stream are unanswered. After the caller's half-close it answers what is open and ends with OK.
+
+        Credential: `app-secret`.
+
+        Repeating: safe; every item has a `request_id`, and one that is known attaches to the message that is there.
+
+        Broken stream: an OK end means that every item was answered to its end. After any other end repeat each item whose
+        last event has not come, or go on with WatchMessage for those that were accepted. The deadline bounds the stream, not
+        the messages.
+
+        Errors of the stream (those of an item are in its `error`):
+
+        - UNAVAILABLE (STREAM_INTERRUPTED): the server shuts down, or the caller read nothing for 60 seconds. Repeat as said.
+        - INVALID_ARGUMENT (INVALID_REQUEST): a request has no items, more than 500, or over 4 MiB. Do not repeat unchanged.
+        - The other errors of every method: see Notifier.
         """
 
     @_abc_1.abstractmethod

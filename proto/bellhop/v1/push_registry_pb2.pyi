@@ -4,6 +4,8 @@ isort:skip_file
 """
 
 from bellhop.v1 import device_pb2 as _device_pb2
+from bellhop.v1 import message_pb2 as _message_pb2
+from bellhop.v1 import tag_pb2 as _tag_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -21,6 +23,42 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SubscriptionOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SubscriptionOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SubscriptionOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUBSCRIPTION_OUTCOME_UNSPECIFIED: _SubscriptionOutcome.ValueType  # 0
+    """Never returned."""
+    SUBSCRIPTION_OUTCOME_CREATED: _SubscriptionOutcome.ValueType  # 1
+    """Subscribed now."""
+    SUBSCRIPTION_OUTCOME_EXISTED: _SubscriptionOutcome.ValueType  # 2
+    """Was subscribed already."""
+    SUBSCRIPTION_OUTCOME_REMOVED: _SubscriptionOutcome.ValueType  # 3
+    """Unsubscribed now."""
+    SUBSCRIPTION_OUTCOME_NOT_SUBSCRIBED: _SubscriptionOutcome.ValueType  # 4
+    """Was not subscribed."""
+    SUBSCRIPTION_OUTCOME_TAG_NOT_FOUND: _SubscriptionOutcome.ValueType  # 5
+    """There is no such tag, or it is built in."""
+
+class SubscriptionOutcome(_SubscriptionOutcome, metaclass=_SubscriptionOutcomeEnumTypeWrapper):
+    """What happened to one tag."""
+
+SUBSCRIPTION_OUTCOME_UNSPECIFIED: SubscriptionOutcome.ValueType  # 0
+"""Never returned."""
+SUBSCRIPTION_OUTCOME_CREATED: SubscriptionOutcome.ValueType  # 1
+"""Subscribed now."""
+SUBSCRIPTION_OUTCOME_EXISTED: SubscriptionOutcome.ValueType  # 2
+"""Was subscribed already."""
+SUBSCRIPTION_OUTCOME_REMOVED: SubscriptionOutcome.ValueType  # 3
+"""Unsubscribed now."""
+SUBSCRIPTION_OUTCOME_NOT_SUBSCRIBED: SubscriptionOutcome.ValueType  # 4
+"""Was not subscribed."""
+SUBSCRIPTION_OUTCOME_TAG_NOT_FOUND: SubscriptionOutcome.ValueType  # 5
+"""There is no such tag, or it is built in."""
+Global___SubscriptionOutcome: _TypeAlias = SubscriptionOutcome  # noqa: Y015
 
 class _CredentialKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -92,6 +130,7 @@ class RegisterDeviceRequest(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     BINDING_TTL_FIELD_NUMBER: _builtins.int
     BINDING_GENERATION_FIELD_NUMBER: _builtins.int
+    BINDING_KEY_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     """Names the installation within the application; keep it on the device for as long as the app is installed. 1 to 128
     characters without control characters. Empty: the server makes one.
@@ -116,6 +155,11 @@ class RegisterDeviceRequest(_message.Message):
     """The client's own count of the logins and logouts of this device, 1 or more; increase it with each, repeat it with a
     repeat. A call with a lower one than the device has shown is late: ABORTED (STALE_BINDING). The highest is known for
     90 days after it was last shown, also when the device has gone. Absent: no protection from late calls.
+    """
+    binding_key: _builtins.bytes
+    """32 random bytes that the app makes for this login and keeps: every notification for it then carries a stamp made with
+    them, so that the app can tell what was meant for whoever was logged in before. Empty: no stamps. As all else it is
+    replaced with each registration; kept sealed, never returned.
     """
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
@@ -154,10 +198,11 @@ class RegisterDeviceRequest(_message.Message):
         session_id: _builtins.str = ...,
         binding_ttl: _duration_pb2.Duration | None = ...,
         binding_generation: _builtins.int | None = ...,
+        binding_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "binding_generation", b"binding_generation", "binding_ttl", b"binding_ttl", "expiration", b"expiration", "fcm", b"fcm", "target", b"target", "web_push", b"web_push"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "app_version", b"app_version", "attributes", b"attributes", "binding_generation", b"binding_generation", "binding_ttl", b"binding_ttl", "device_id", b"device_id", "expiration", b"expiration", "fcm", b"fcm", "locale", b"locale", "session_id", b"session_id", "target", b"target", "time_zone", b"time_zone", "user_id", b"user_id", "web_push", b"web_push"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation", "apns", b"apns", "app_version", b"app_version", "attributes", b"attributes", "binding_generation", b"binding_generation", "binding_key", b"binding_key", "binding_ttl", b"binding_ttl", "device_id", b"device_id", "expiration", b"expiration", "fcm", b"fcm", "locale", b"locale", "session_id", b"session_id", "target", b"target", "time_zone", b"time_zone", "user_id", b"user_id", "web_push", b"web_push"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__binding_generation: _TypeAlias = _typing.Literal["binding_generation"]  # noqa: Y015
     _WhichOneofArgType__binding_generation: _TypeAlias = _typing.Literal["_binding_generation", b"_binding_generation"]  # noqa: Y015
@@ -649,6 +694,7 @@ class ListDevicesRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     PLATFORMS_FIELD_NUMBER: _builtins.int
+    TAG_NAME_FIELD_NUMBER: _builtins.int
     ANONYMOUS_FIELD_NUMBER: _builtins.int
     STATES_FIELD_NUMBER: _builtins.int
     RETURN_TOTAL_SIZE_FIELD_NUMBER: _builtins.int
@@ -658,6 +704,10 @@ class ListDevicesRequest(_message.Message):
     """`next_page_token` of the page before, opaque, while all else but `page_size` stays the same. Empty: the first page."""
     user_id: _builtins.str
     """Only those bound to this user: up to 512 characters without NUL; `anonymous` is refused. Empty: all."""
+    tag_name: _builtins.str
+    """Only those with this tag, by themselves or through their user: up to 128 characters. One that does not exist has none.
+    Empty: all.
+    """
     anonymous: _builtins.bool
     """True: only anonymous ones; false: only bound ones. Absent: both."""
     return_total_size: _builtins.bool
@@ -677,13 +727,14 @@ class ListDevicesRequest(_message.Message):
         page_token: _builtins.str = ...,
         user_id: _builtins.str = ...,
         platforms: _abc.Iterable[_device_pb2.Platform.ValueType] | None = ...,
+        tag_name: _builtins.str = ...,
         anonymous: _builtins.bool | None = ...,
         states: _abc.Iterable[_device_pb2.DeviceState.ValueType] | None = ...,
         return_total_size: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_anonymous", b"_anonymous", "anonymous", b"anonymous"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anonymous", b"_anonymous", "anonymous", b"anonymous", "page_size", b"page_size", "page_token", b"page_token", "platforms", b"platforms", "return_total_size", b"return_total_size", "states", b"states", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_anonymous", b"_anonymous", "anonymous", b"anonymous", "page_size", b"page_size", "page_token", b"page_token", "platforms", b"platforms", "return_total_size", b"return_total_size", "states", b"states", "tag_name", b"tag_name", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__anonymous: _TypeAlias = _typing.Literal["anonymous"]  # noqa: Y015
     _WhichOneofArgType__anonymous: _TypeAlias = _typing.Literal["_anonymous", b"_anonymous"]  # noqa: Y015
@@ -775,3 +826,647 @@ class CheckCredentialResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckCredentialResponse: _TypeAlias = CheckCredentialResponse  # noqa: Y015
+
+@_typing.final
+class CreateBindGrantRequest(_message.Message):
+    """Request of CreateBindGrant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Required. The user whom it can bind a device to: 1 to 512 characters without NUL; `anonymous` is refused."""
+    device_id: _builtins.str
+    """The only device that may use it: up to 128 characters without control characters. Empty: whichever presents it
+    first.
+    """
+    session_id: _builtins.str
+    """Names the login; becomes the binding's `session_id`: up to 255 characters without control characters. Empty: the
+    device may name it.
+    """
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long it can be used: 10 seconds to 1 hour. Unset: 5 minutes."""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "session_id", b"session_id", "ttl", b"ttl", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBindGrantRequest: _TypeAlias = CreateBindGrantRequest  # noqa: Y015
+
+@_typing.final
+class CreateBindGrantResponse(_message.Message):
+    """Response of CreateBindGrant. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BIND_GRANT_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    bind_grant: _builtins.str
+    """For the `bind-grant` metadata of RegisterDevice: up to 4096 visible ASCII characters. Whoever has it can bind a device
+    to that user until it is used or ends: hand it to nobody else. Always set.
+    """
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends. Always set."""
+
+    def __init__(
+        self,
+        *,
+        bind_grant: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bind_grant", b"bind_grant", "expire_time", b"expire_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBindGrantResponse: _TypeAlias = CreateBindGrantResponse  # noqa: Y015
+
+@_typing.final
+class GetClientConfigRequest(_message.Message):
+    """Request of GetClientConfig."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClientConfigRequest: _TypeAlias = GetClientConfigRequest  # noqa: Y015
+
+@_typing.final
+class GetClientConfigResponse(_message.Message):
+    """Response of GetClientConfig. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VAPID_PUBLIC_KEY_FIELD_NUMBER: _builtins.int
+    FCM_SENDER_ID_FIELD_NUMBER: _builtins.int
+    PLATFORMS_FIELD_NUMBER: _builtins.int
+    vapid_public_key: _builtins.str
+    """Application server key for `pushManager.subscribe`, 65 bytes as base64url. Empty without Web Push."""
+    fcm_sender_id: _builtins.str
+    """Firebase project number. Empty without FCM, or when it was not given with the credential."""
+    @_builtins.property
+    def platforms(self) -> _containers.RepeatedScalarFieldContainer[_device_pb2.Platform.ValueType]:
+        """Networks with a credential, up to 3. Empty: nothing can be sent yet."""
+
+    def __init__(
+        self,
+        *,
+        vapid_public_key: _builtins.str = ...,
+        fcm_sender_id: _builtins.str = ...,
+        platforms: _abc.Iterable[_device_pb2.Platform.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fcm_sender_id", b"fcm_sender_id", "platforms", b"platforms", "vapid_public_key", b"vapid_public_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetClientConfigResponse: _TypeAlias = GetClientConfigResponse  # noqa: Y015
+
+@_typing.final
+class CreateTagRequest(_message.Message):
+    """Request of CreateTag."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    tag_name: _builtins.str
+    """Required. 1 to 128 characters without control characters."""
+    description: _builtins.str
+    """For people: up to 1024 characters. Empty: none."""
+    def __init__(
+        self,
+        *,
+        tag_name: _builtins.str = ...,
+        description: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["description", b"description", "tag_name", b"tag_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTagRequest: _TypeAlias = CreateTagRequest  # noqa: Y015
+
+@_typing.final
+class CreateTagResponse(_message.Message):
+    """Response of CreateTag. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tag(self) -> _tag_pb2.Tag:
+        """The tag. Always set."""
+
+    def __init__(
+        self,
+        *,
+        tag: _tag_pb2.Tag | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tag", b"tag"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateTagResponse: _TypeAlias = CreateTagResponse  # noqa: Y015
+
+@_typing.final
+class GetTagRequest(_message.Message):
+    """Request of GetTag."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_NAME_FIELD_NUMBER: _builtins.int
+    tag_name: _builtins.str
+    """Required. 1 to 128 characters without control characters."""
+    def __init__(
+        self,
+        *,
+        tag_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tag_name", b"tag_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTagRequest: _TypeAlias = GetTagRequest  # noqa: Y015
+
+@_typing.final
+class GetTagResponse(_message.Message):
+    """Response of GetTag. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tag(self) -> _tag_pb2.Tag:
+        """The tag, with its number of subscriptions. Always set."""
+
+    def __init__(
+        self,
+        *,
+        tag: _tag_pb2.Tag | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tag", b"tag"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTagResponse: _TypeAlias = GetTagResponse  # noqa: Y015
+
+@_typing.final
+class ListTagsRequest(_message.Message):
+    """Request of ListTags."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RETURN_SUBSCRIPTION_COUNT_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many, 1 to 1,000; more is taken as 1,000, a negative number is INVALID_ARGUMENT. Default 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, opaque, while all else but `page_size` stays the same. Empty: the first page."""
+    return_subscription_count: _builtins.bool
+    """Also count the subscriptions of each: costs a scan of them. Default false."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        return_subscription_count: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "return_subscription_count", b"return_subscription_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTagsRequest: _TypeAlias = ListTagsRequest  # noqa: Y015
+
+@_typing.final
+class ListTagsResponse(_message.Message):
+    """Response of ListTags. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """`page_token` of the next page, opaque. Empty: this was the last one."""
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedCompositeFieldContainer[_tag_pb2.Tag]:
+        """Up to `page_size`, and fewer, even none, without being the end. Empty when there are none."""
+
+    def __init__(
+        self,
+        *,
+        tags: _abc.Iterable[_tag_pb2.Tag] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListTagsResponse: _TypeAlias = ListTagsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateTagRequest(_message.Message):
+    """Request of UpdateTag."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    tag_name: _builtins.str
+    """Required. 1 to 128 characters without control characters."""
+    description: _builtins.str
+    """A new description: up to 1024 characters; present and empty forgets it. Absent: stays."""
+    def __init__(
+        self,
+        *,
+        tag_name: _builtins.str = ...,
+        description: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_description", b"_description", "description", b"description", "tag_name", b"tag_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__description: _TypeAlias = _typing.Literal["description"]  # noqa: Y015
+    _WhichOneofArgType__description: _TypeAlias = _typing.Literal["_description", b"_description"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__description) -> _WhichOneofReturnType__description | None: ...
+
+Global___UpdateTagRequest: _TypeAlias = UpdateTagRequest  # noqa: Y015
+
+@_typing.final
+class UpdateTagResponse(_message.Message):
+    """Response of UpdateTag. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tag(self) -> _tag_pb2.Tag:
+        """The tag as it is now. Always set."""
+
+    def __init__(
+        self,
+        *,
+        tag: _tag_pb2.Tag | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["tag", b"tag"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tag", b"tag"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateTagResponse: _TypeAlias = UpdateTagResponse  # noqa: Y015
+
+@_typing.final
+class DeleteTagRequest(_message.Message):
+    """Request of DeleteTag."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_NAME_FIELD_NUMBER: _builtins.int
+    tag_name: _builtins.str
+    """Required. 1 to 128 characters without control characters."""
+    def __init__(
+        self,
+        *,
+        tag_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tag_name", b"tag_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTagRequest: _TypeAlias = DeleteTagRequest  # noqa: Y015
+
+@_typing.final
+class DeleteTagResponse(_message.Message):
+    """Response of DeleteTag. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXISTED_FIELD_NUMBER: _builtins.int
+    existed: _builtins.bool
+    """Whether there was one. Always set."""
+    def __init__(
+        self,
+        *,
+        existed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["existed", b"existed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteTagResponse: _TypeAlias = DeleteTagResponse  # noqa: Y015
+
+@_typing.final
+class SubscribeRequest(_message.Message):
+    """Request of Subscribe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    TAG_NAMES_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """This device: 1 to 128 characters without control characters."""
+    user_id: _builtins.str
+    """This user: 1 to 512 characters without NUL; `anonymous` is refused. A `device-secret` may not."""
+    @_builtins.property
+    def tag_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. 1 to 100 names, none twice. `Push.ALL` is answered as TAG_NOT_FOUND: nobody subscribes to it."""
+
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        tag_names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "subscriber", b"subscriber", "user_id", b"user_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "subscriber", b"subscriber", "tag_names", b"tag_names", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subscriber: _TypeAlias = _typing.Literal["device_id", "user_id"]  # noqa: Y015
+    _WhichOneofArgType_subscriber: _TypeAlias = _typing.Literal["subscriber", b"subscriber"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subscriber) -> _WhichOneofReturnType_subscriber | None: ...
+
+Global___SubscribeRequest: _TypeAlias = SubscribeRequest  # noqa: Y015
+
+@_typing.final
+class SubscribeResponse(_message.Message):
+    """Response of Subscribe. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubscriptionChange]:
+        """One for each tag, in the order of the request. Always set."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___SubscriptionChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscribeResponse: _TypeAlias = SubscribeResponse  # noqa: Y015
+
+@_typing.final
+class UnsubscribeRequest(_message.Message):
+    """Request of Unsubscribe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    TAG_NAMES_FIELD_NUMBER: _builtins.int
+    device_id: _builtins.str
+    """This device: 1 to 128 characters without control characters."""
+    user_id: _builtins.str
+    """This user: 1 to 512 characters without NUL; `anonymous` is refused. A `device-secret` may not."""
+    @_builtins.property
+    def tag_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Required. 1 to 100 names, none twice. `Push.ALL` is answered as TAG_NOT_FOUND: nobody leaves it."""
+
+    def __init__(
+        self,
+        *,
+        device_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        tag_names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "subscriber", b"subscriber", "user_id", b"user_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "subscriber", b"subscriber", "tag_names", b"tag_names", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_subscriber: _TypeAlias = _typing.Literal["device_id", "user_id"]  # noqa: Y015
+    _WhichOneofArgType_subscriber: _TypeAlias = _typing.Literal["subscriber", b"subscriber"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subscriber) -> _WhichOneofReturnType_subscriber | None: ...
+
+Global___UnsubscribeRequest: _TypeAlias = UnsubscribeRequest  # noqa: Y015
+
+@_typing.final
+class UnsubscribeResponse(_message.Message):
+    """Response of Unsubscribe. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubscriptionChange]:
+        """One for each tag, in the order of the request. Always set."""
+
+    def __init__(
+        self,
+        *,
+        changes: _abc.Iterable[Global___SubscriptionChange] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UnsubscribeResponse: _TypeAlias = UnsubscribeResponse  # noqa: Y015
+
+@_typing.final
+class SubscriptionChange(_message.Message):
+    """What happened to one tag of a Subscribe or Unsubscribe. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TAG_NAME_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_FIELD_NUMBER: _builtins.int
+    tag_name: _builtins.str
+    """The tag. Always set."""
+    outcome: Global___SubscriptionOutcome.ValueType
+    """What happened. Always set."""
+    @_builtins.property
+    def subscription(self) -> _tag_pb2.Subscription:
+        """The subscription as it is, or was. Unset for TAG_NOT_FOUND and NOT_SUBSCRIBED."""
+
+    def __init__(
+        self,
+        *,
+        tag_name: _builtins.str = ...,
+        outcome: Global___SubscriptionOutcome.ValueType = ...,
+        subscription: _tag_pb2.Subscription | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["subscription", b"subscription"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "subscription", b"subscription", "tag_name", b"tag_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubscriptionChange: _TypeAlias = SubscriptionChange  # noqa: Y015
+
+@_typing.final
+class ListSubscriptionsRequest(_message.Message):
+    """Request of ListSubscriptions. Filters are joined by "and"."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    TAG_NAME_FIELD_NUMBER: _builtins.int
+    SUBSCRIPTION_ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many, 1 to 1,000; more is taken as 1,000, a negative number is INVALID_ARGUMENT. Default 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, opaque, while all else but `page_size` stays the same. Empty: the first page."""
+    device_id: _builtins.str
+    """Only what reaches this device, the subscriptions of the user who is logged in on it included: up to 128 characters.
+    Empty: all.
+    """
+    user_id: _builtins.str
+    """Only this user's own: up to 512 characters without NUL; `anonymous` is refused. Empty: all."""
+    tag_name: _builtins.str
+    """Only of this tag: up to 128 characters. Empty: all."""
+    subscription_id: _builtins.str
+    """Only this one: 32 hexadecimal digits. Empty: all."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        tag_name: _builtins.str = ...,
+        subscription_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "page_size", b"page_size", "page_token", b"page_token", "subscription_id", b"subscription_id", "tag_name", b"tag_name", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSubscriptionsRequest: _TypeAlias = ListSubscriptionsRequest  # noqa: Y015
+
+@_typing.final
+class ListSubscriptionsResponse(_message.Message):
+    """Response of ListSubscriptions. Output only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBSCRIPTIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """`page_token` of the next page, opaque. Empty: this was the last one."""
+    @_builtins.property
+    def subscriptions(self) -> _containers.RepeatedCompositeFieldContainer[_tag_pb2.Subscription]:
+        """Up to `page_size`, and fewer, even none, without being the end. Empty when there are none."""
+
+    def __init__(
+        self,
+        *,
+        subscriptions: _abc.Iterable[_tag_pb2.Subscription] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "subscriptions", b"subscriptions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSubscriptionsResponse: _TypeAlias = ListSubscriptionsResponse  # noqa: Y015
+
+@_typing.final
+class ReportInteractionRequest(_message.Message):
+    """Request of ReportInteraction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    DEVICE_ID_FIELD_NUMBER: _builtins.int
+    INTERACTION_FIELD_NUMBER: _builtins.int
+    OCCUR_TIME_FIELD_NUMBER: _builtins.int
+    message_id: _builtins.str
+    """Required. What the notification carries as its message id, `[A-Za-z0-9_-]{1,64}`."""
+    device_id: _builtins.str
+    """Required. The device that reports it: 1 to 128 characters without control characters."""
+    interaction: _message_pb2.Interaction.ValueType
+    """Required. What happened."""
+    @_builtins.property
+    def occur_time(self) -> _timestamp_pb2.Timestamp:
+        """When, by the device's clock; a time later than now is taken as now, one before the message as the message's. Unset:
+        now.
+        """
+
+    def __init__(
+        self,
+        *,
+        message_id: _builtins.str = ...,
+        device_id: _builtins.str = ...,
+        interaction: _message_pb2.Interaction.ValueType = ...,
+        occur_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["occur_time", b"occur_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "interaction", b"interaction", "message_id", b"message_id", "occur_time", b"occur_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportInteractionRequest: _TypeAlias = ReportInteractionRequest  # noqa: Y015
+
+@_typing.final
+class ReportInteractionResponse(_message.Message):
+    """Response of ReportInteraction."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportInteractionResponse: _TypeAlias = ReportInteractionResponse  # noqa: Y015

@@ -29,7 +29,7 @@ class PushRegistryStub:
     """Knows which device is whose.
 
     Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
-    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    `app-secret`, `device-secret`, `bind-grant`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
     at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
 
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
@@ -86,10 +86,65 @@ class PushRegistryStub:
                 request_serializer=bellhop_dot_v1_dot_push__registry__pb2.ListDevicesRequest.SerializeToString,
                 response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.ListDevicesResponse.FromString,
                 _registered_method=True)
+        self.CreateBindGrant = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/CreateBindGrant',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.CreateBindGrantRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.CreateBindGrantResponse.FromString,
+                _registered_method=True)
+        self.GetClientConfig = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/GetClientConfig',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.GetClientConfigRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.GetClientConfigResponse.FromString,
+                _registered_method=True)
         self.CheckCredential = channel.unary_unary(
                 '/bellhop.v1.PushRegistry/CheckCredential',
                 request_serializer=bellhop_dot_v1_dot_push__registry__pb2.CheckCredentialRequest.SerializeToString,
                 response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.CheckCredentialResponse.FromString,
+                _registered_method=True)
+        self.CreateTag = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/CreateTag',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.CreateTagRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.CreateTagResponse.FromString,
+                _registered_method=True)
+        self.GetTag = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/GetTag',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.GetTagRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.GetTagResponse.FromString,
+                _registered_method=True)
+        self.ListTags = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/ListTags',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.ListTagsRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.ListTagsResponse.FromString,
+                _registered_method=True)
+        self.UpdateTag = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/UpdateTag',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.UpdateTagRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.UpdateTagResponse.FromString,
+                _registered_method=True)
+        self.DeleteTag = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/DeleteTag',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.DeleteTagRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.DeleteTagResponse.FromString,
+                _registered_method=True)
+        self.Subscribe = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/Subscribe',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.SubscribeRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.SubscribeResponse.FromString,
+                _registered_method=True)
+        self.Unsubscribe = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/Unsubscribe',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.UnsubscribeRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.UnsubscribeResponse.FromString,
+                _registered_method=True)
+        self.ListSubscriptions = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/ListSubscriptions',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.ListSubscriptionsRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.ListSubscriptionsResponse.FromString,
+                _registered_method=True)
+        self.ReportInteraction = channel.unary_unary(
+                '/bellhop.v1.PushRegistry/ReportInteraction',
+                request_serializer=bellhop_dot_v1_dot_push__registry__pb2.ReportInteractionRequest.SerializeToString,
+                response_deserializer=bellhop_dot_v1_dot_push__registry__pb2.ReportInteractionResponse.FromString,
                 _registered_method=True)
 
 
@@ -97,7 +152,7 @@ class PushRegistryServicer:
     """Knows which device is whose.
 
     Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
-    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    `app-secret`, `device-secret`, `bind-grant`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
     at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
 
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
@@ -128,7 +183,9 @@ class PushRegistryServicer:
         The same user and session again prolong the binding; another session, or none, is another login of the same user,
         and what is still queued from the login before is not handed over.
 
-        Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
+        Credential: `client-secret` or `app-secret`, and who holds one can bind any device to any user; or a `bind-grant`, for
+        its user and device alone. `Application.policy.binding_policy` may leave out `client-secret` or `bind-grant`. A grant
+        binds once: the same device may show it again while that binding stands, and gets the same answer.
 
         Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
         call makes another device, and the last one takes the target. A call that is delayed on its way can arrive after a
@@ -138,6 +195,9 @@ class PushRegistryServicer:
 
         - ABORTED (STALE_BINDING): a later login or logout of the device is known, or all logins of the user or of the session
         were ended by UnregisterUser after this call had come in. Nothing was changed. Do not repeat.
+        - UNAUTHENTICATED (BIND_GRANT_EXPIRED): its time is over, its user's or session's logins have been ended since, or it
+        has bound a device. Fetch a new one. (CREDENTIALS_INVALID): it is of another user, device, session or application.
+        - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not take this credential here. Do not repeat.
         - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
         - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the user has 1,000 devices already. Do not repeat before one is taken out.
         - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
@@ -184,7 +244,7 @@ class PushRegistryServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UnregisterDevice(self, request, context):
-        """Takes a device out, with its secret. One that is not there is OK. This is the logout.
+        """Takes a device out, with its secret and its own subscriptions. One that is not there is OK. This is the logout.
 
         When it returns the change has been committed: nothing that is still queued for the device's user is handed over to
         it any more (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still arrive. To go on
@@ -282,6 +342,42 @@ class PushRegistryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateBindGrant(self, request, context):
+        """Makes a grant with which one device can bind itself to one user, once: for apps, which cannot keep a secret.
+
+        The app logs its user in at your back end, which calls this and hands the grant on; the app calls RegisterDevice with
+        it as `bind-grant`. Only the server can make one, and read it: it is opaque. It ends by itself, or when the logins of
+        its user, or of its session, are ended by UnregisterUser.
+
+        Credential: `app-secret`.
+
+        Repeating: safe; each call makes another grant.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetClientConfig(self, request, context):
+        """Returns what an app needs before it can register: the key for `pushManager.subscribe`, the Firebase sender.
+
+        What is in it is public. An application that does not exist is CREDENTIALS_INVALID, as everywhere.
+
+        Credential: none; `app-id` alone.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckCredential(self, request, context):
         """Says what the presented credentials are. For debugging and for gateways.
 
@@ -293,6 +389,164 @@ class PushRegistryServicer:
 
         - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
         - The other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateTag(self, request, context):
+        """Creates a tag.
+
+        Credential: `app-secret`.
+
+        Repeating: not safe, but harmless: after a lost answer it is TAG_ALREADY_EXISTS.
+
+        Errors:
+
+        - ALREADY_EXISTS (TAG_ALREADY_EXISTS): there is a tag of that name, `Push.ALL` included. Do not repeat.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has 10,000 tags already. Do not repeat before one is deleted.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTag(self, request, context):
+        """Returns one tag.
+
+        Credential: `client-secret`, `app-secret`, or the `device-secret` of any device of the application.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (TAG_NOT_FOUND): the application has no such tag. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTags(self, request, context):
+        """Lists tags by name, in code point order, `Push.ALL` among them.
+
+        Credential: `client-secret`, `app-secret`, or the `device-secret` of any device of the application.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours. Begin again without it.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateTag(self, request, context):
+        """Changes the fields that are present. Without any it returns the tag.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (TAG_NOT_FOUND): the application has no such tag. Do not repeat.
+        - FAILED_PRECONDITION (TAG_BUILT_IN): `Push.ALL` stays as it is. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteTag(self, request, context):
+        """Deletes a tag and its subscriptions. One that is not there is OK. A message that is being resolved for it at that
+        moment goes to those it has been resolved for.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - FAILED_PRECONDITION (TAG_BUILT_IN): `Push.ALL` stays. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Subscribe(self, request, context):
+        """Subscribes a device or a user to tags; each tag has its own answer, and one that does not exist is no error of the
+        call.
+
+        A device's subscriptions stay with it until it is unregistered, whoever is logged in. A user's hold on each device
+        that they are logged in on, and leave it with the logout; they are there, and stay, without any device too.
+
+        Credential: `client-secret` or `app-secret`; for a device also its own `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it first.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the subscriber would have more than 1,000 subscriptions. Nothing was done.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Unsubscribe(self, request, context):
+        """Unsubscribes a device or a user from tags; each tag has its own answer.
+
+        Credential: `client-secret` or `app-secret`; for a device also its own `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. There is nothing to do.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSubscriptions(self, request, context):
+        """Lists subscriptions by id. Those of the built-in tag are not listed: it would be every device.
+
+        Credential: `app-secret`; with `device_id` also `client-secret` or that device's `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): not with `app-secret`, and no `device_id`.
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportInteraction(self, request, context):
+        """Reports what a person did with a notification. What has been reported is counted once, however often it comes.
+
+        Only for what was handed over to that device for delivery: anything else is MESSAGE_NOT_FOUND, whether or not there
+        is such a message.
+
+        Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+        - NOT_FOUND (MESSAGE_NOT_FOUND): the message was not sent to this device, or its 30 days are over. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -336,10 +590,65 @@ def add_PushRegistryServicer_to_server(servicer, server):
                     request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.ListDevicesRequest.FromString,
                     response_serializer=bellhop_dot_v1_dot_push__registry__pb2.ListDevicesResponse.SerializeToString,
             ),
+            'CreateBindGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBindGrant,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.CreateBindGrantRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.CreateBindGrantResponse.SerializeToString,
+            ),
+            'GetClientConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetClientConfig,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.GetClientConfigRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.GetClientConfigResponse.SerializeToString,
+            ),
             'CheckCredential': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckCredential,
                     request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.CheckCredentialRequest.FromString,
                     response_serializer=bellhop_dot_v1_dot_push__registry__pb2.CheckCredentialResponse.SerializeToString,
+            ),
+            'CreateTag': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateTag,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.CreateTagRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.CreateTagResponse.SerializeToString,
+            ),
+            'GetTag': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTag,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.GetTagRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.GetTagResponse.SerializeToString,
+            ),
+            'ListTags': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTags,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.ListTagsRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.ListTagsResponse.SerializeToString,
+            ),
+            'UpdateTag': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateTag,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.UpdateTagRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.UpdateTagResponse.SerializeToString,
+            ),
+            'DeleteTag': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteTag,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.DeleteTagRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.DeleteTagResponse.SerializeToString,
+            ),
+            'Subscribe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Subscribe,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.SubscribeRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.SubscribeResponse.SerializeToString,
+            ),
+            'Unsubscribe': grpc.unary_unary_rpc_method_handler(
+                    servicer.Unsubscribe,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.UnsubscribeRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.UnsubscribeResponse.SerializeToString,
+            ),
+            'ListSubscriptions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSubscriptions,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.ListSubscriptionsRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.ListSubscriptionsResponse.SerializeToString,
+            ),
+            'ReportInteraction': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportInteraction,
+                    request_deserializer=bellhop_dot_v1_dot_push__registry__pb2.ReportInteractionRequest.FromString,
+                    response_serializer=bellhop_dot_v1_dot_push__registry__pb2.ReportInteractionResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -353,7 +662,7 @@ class PushRegistry:
     """Knows which device is whose.
 
     Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
-    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    `app-secret`, `device-secret`, `bind-grant`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
     at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
 
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
@@ -559,6 +868,60 @@ class PushRegistry:
             _registered_method=True)
 
     @staticmethod
+    def CreateBindGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/CreateBindGrant',
+            bellhop_dot_v1_dot_push__registry__pb2.CreateBindGrantRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.CreateBindGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetClientConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/GetClientConfig',
+            bellhop_dot_v1_dot_push__registry__pb2.GetClientConfigRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.GetClientConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CheckCredential(request,
             target,
             options=(),
@@ -575,6 +938,249 @@ class PushRegistry:
             '/bellhop.v1.PushRegistry/CheckCredential',
             bellhop_dot_v1_dot_push__registry__pb2.CheckCredentialRequest.SerializeToString,
             bellhop_dot_v1_dot_push__registry__pb2.CheckCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateTag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/CreateTag',
+            bellhop_dot_v1_dot_push__registry__pb2.CreateTagRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.CreateTagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/GetTag',
+            bellhop_dot_v1_dot_push__registry__pb2.GetTagRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.GetTagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/ListTags',
+            bellhop_dot_v1_dot_push__registry__pb2.ListTagsRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.ListTagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateTag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/UpdateTag',
+            bellhop_dot_v1_dot_push__registry__pb2.UpdateTagRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.UpdateTagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteTag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/DeleteTag',
+            bellhop_dot_v1_dot_push__registry__pb2.DeleteTagRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.DeleteTagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Subscribe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/Subscribe',
+            bellhop_dot_v1_dot_push__registry__pb2.SubscribeRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.SubscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Unsubscribe(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/Unsubscribe',
+            bellhop_dot_v1_dot_push__registry__pb2.UnsubscribeRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.UnsubscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSubscriptions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/ListSubscriptions',
+            bellhop_dot_v1_dot_push__registry__pb2.ListSubscriptionsRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.ListSubscriptionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportInteraction(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/bellhop.v1.PushRegistry/ReportInteraction',
+            bellhop_dot_v1_dot_push__registry__pb2.ReportInteractionRequest.SerializeToString,
+            bellhop_dot_v1_dot_push__registry__pb2.ReportInteractionResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,7 +30,7 @@ class PushRegistryStub:
     """Knows which device is whose.
 
     Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
-    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    `app-secret`, `device-secret`, `bind-grant`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
     at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
 
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
@@ -65,7 +65,9 @@ class PushRegistryStub:
     The same user and session again prolong the binding; another session, or none, is another login of the same user,
     and what is still queued from the login before is not handed over.
 
-    Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
+    Credential: `client-secret` or `app-secret`, and who holds one can bind any device to any user; or a `bind-grant`, for
+    its user and device alone. `Application.policy.binding_policy` may leave out `client-secret` or `bind-grant`. A grant
+    binds once: the same device may show it again while that binding stands, and gets the same answer.
 
     Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
     call makes another device, and the last one takes the target. A call that is delayed on its way can arrive after a
@@ -75,6 +77,9 @@ class PushRegistryStub:
 
     - ABORTED (STALE_BINDING): a later login or logout of the device is known, or all logins of the user or of the session
       were ended by UnregisterUser after this call had come in. Nothing was changed. Do not repeat.
+    - UNAUTHENTICATED (BIND_GRANT_EXPIRED): its time is over, its user's or session's logins have been ended since, or it
+      has bound a device. Fetch a new one. (CREDENTIALS_INVALID): it is of another user, device, session or application.
+    - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not take this credential here. Do not repeat.
     - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
     - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the user has 1,000 devices already. Do not repeat before one is taken out.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
@@ -113,7 +118,7 @@ class PushRegistryStub:
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     UnregisterDevice: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.UnregisterDeviceRequest, _push_registry_pb2.UnregisterDeviceResponse]
-    """Takes a device out, with its secret. One that is not there is OK. This is the logout.
+    """Takes a device out, with its secret and its own subscriptions. One that is not there is OK. This is the logout.
 
     When it returns the change has been committed: nothing that is still queued for the device's user is handed over to
     it any more (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still arrive. To go on
@@ -191,6 +196,34 @@ class PushRegistryStub:
     - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
+    CreateBindGrant: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.CreateBindGrantRequest, _push_registry_pb2.CreateBindGrantResponse]
+    """Makes a grant with which one device can bind itself to one user, once: for apps, which cannot keep a secret.
+
+    The app logs its user in at your back end, which calls this and hands the grant on; the app calls RegisterDevice with
+    it as `bind-grant`. Only the server can make one, and read it: it is opaque. It ends by itself, or when the logins of
+    its user, or of its session, are ended by UnregisterUser.
+
+    Credential: `app-secret`.
+
+    Repeating: safe; each call makes another grant.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    GetClientConfig: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.GetClientConfigRequest, _push_registry_pb2.GetClientConfigResponse]
+    """Returns what an app needs before it can register: the key for `pushManager.subscribe`, the Firebase sender.
+
+    What is in it is public. An application that does not exist is CREDENTIALS_INVALID, as everywhere.
+
+    Credential: none; `app-id` alone.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
     CheckCredential: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.CheckCredentialRequest, _push_registry_pb2.CheckCredentialResponse]
     """Says what the presented credentials are. For debugging and for gateways.
 
@@ -203,13 +236,135 @@ class PushRegistryStub:
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
     - The other errors of every method: see PushRegistry.
     """
+    CreateTag: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.CreateTagRequest, _push_registry_pb2.CreateTagResponse]
+    """Creates a tag.
+
+    Credential: `app-secret`.
+
+    Repeating: not safe, but harmless: after a lost answer it is TAG_ALREADY_EXISTS.
+
+    Errors:
+
+    - ALREADY_EXISTS (TAG_ALREADY_EXISTS): there is a tag of that name, `Push.ALL` included. Do not repeat.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has 10,000 tags already. Do not repeat before one is deleted.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    GetTag: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.GetTagRequest, _push_registry_pb2.GetTagResponse]
+    """Returns one tag.
+
+    Credential: `client-secret`, `app-secret`, or the `device-secret` of any device of the application.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (TAG_NOT_FOUND): the application has no such tag. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    ListTags: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.ListTagsRequest, _push_registry_pb2.ListTagsResponse]
+    """Lists tags by name, in code point order, `Push.ALL` among them.
+
+    Credential: `client-secret`, `app-secret`, or the `device-secret` of any device of the application.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours. Begin again without it.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    UpdateTag: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.UpdateTagRequest, _push_registry_pb2.UpdateTagResponse]
+    """Changes the fields that are present. Without any it returns the tag.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (TAG_NOT_FOUND): the application has no such tag. Do not repeat.
+    - FAILED_PRECONDITION (TAG_BUILT_IN): `Push.ALL` stays as it is. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    DeleteTag: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.DeleteTagRequest, _push_registry_pb2.DeleteTagResponse]
+    """Deletes a tag and its subscriptions. One that is not there is OK. A message that is being resolved for it at that
+    moment goes to those it has been resolved for.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - FAILED_PRECONDITION (TAG_BUILT_IN): `Push.ALL` stays. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    Subscribe: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.SubscribeRequest, _push_registry_pb2.SubscribeResponse]
+    """Subscribes a device or a user to tags; each tag has its own answer, and one that does not exist is no error of the
+    call.
+
+    A device's subscriptions stay with it until it is unregistered, whoever is logged in. A user's hold on each device
+    that they are logged in on, and leave it with the logout; they are there, and stay, without any device too.
+
+    Credential: `client-secret` or `app-secret`; for a device also its own `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it first.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the subscriber would have more than 1,000 subscriptions. Nothing was done.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    Unsubscribe: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.UnsubscribeRequest, _push_registry_pb2.UnsubscribeResponse]
+    """Unsubscribes a device or a user from tags; each tag has its own answer.
+
+    Credential: `client-secret` or `app-secret`; for a device also its own `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. There is nothing to do.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    ListSubscriptions: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.ListSubscriptionsRequest, _push_registry_pb2.ListSubscriptionsResponse]
+    """Lists subscriptions by id. Those of the built-in tag are not listed: it would be every device.
+
+    Credential: `app-secret`; with `device_id` also `client-secret` or that device's `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): not with `app-secret`, and no `device_id`.
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    ReportInteraction: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.ReportInteractionRequest, _push_registry_pb2.ReportInteractionResponse]
+    """Reports what a person did with a notification. What has been reported is counted once, however often it comes.
+
+    Only for what was handed over to that device for delivery: anything else is MESSAGE_NOT_FOUND, whether or not there
+    is such a message.
+
+    Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+    - NOT_FOUND (MESSAGE_NOT_FOUND): the message was not sent to this device, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
 
 @_typing.type_check_only
 class PushRegistryAsyncStub(PushRegistryStub):
     """Knows which device is whose.
 
     Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
-    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    `app-secret`, `device-secret`, `bind-grant`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
     at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
 
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
@@ -241,7 +396,9 @@ class PushRegistryAsyncStub(PushRegistryStub):
     The same user and session again prolong the binding; another session, or none, is another login of the same user,
     and what is still queued from the login before is not handed over.
 
-    Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
+    Credential: `client-secret` or `app-secret`, and who holds one can bind any device to any user; or a `bind-grant`, for
+    its user and device alone. `Application.policy.binding_policy` may leave out `client-secret` or `bind-grant`. A grant
+    binds once: the same device may show it again while that binding stands, and gets the same answer.
 
     Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
     call makes another device, and the last one takes the target. A call that is delayed on its way can arrive after a
@@ -251,6 +408,9 @@ class PushRegistryAsyncStub(PushRegistryStub):
 
     - ABORTED (STALE_BINDING): a later login or logout of the device is known, or all logins of the user or of the session
       were ended by UnregisterUser after this call had come in. Nothing was changed. Do not repeat.
+    - UNAUTHENTICATED (BIND_GRANT_EXPIRED): its time is over, its user's or session's logins have been ended since, or it
+      has bound a device. Fetch a new one. (CREDENTIALS_INVALID): it is of another user, device, session or application.
+    - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not take this credential here. Do not repeat.
     - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
     - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the user has 1,000 devices already. Do not repeat before one is taken out.
     - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
@@ -289,7 +449,7 @@ class PushRegistryAsyncStub(PushRegistryStub):
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
     UnregisterDevice: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.UnregisterDeviceRequest, _push_registry_pb2.UnregisterDeviceResponse]  # type: ignore[assignment]
-    """Takes a device out, with its secret. One that is not there is OK. This is the logout.
+    """Takes a device out, with its secret and its own subscriptions. One that is not there is OK. This is the logout.
 
     When it returns the change has been committed: nothing that is still queued for the device's user is handed over to
     it any more (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still arrive. To go on
@@ -367,6 +527,34 @@ class PushRegistryAsyncStub(PushRegistryStub):
     - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
     - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
     """
+    CreateBindGrant: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.CreateBindGrantRequest, _push_registry_pb2.CreateBindGrantResponse]  # type: ignore[assignment]
+    """Makes a grant with which one device can bind itself to one user, once: for apps, which cannot keep a secret.
+
+    The app logs its user in at your back end, which calls this and hands the grant on; the app calls RegisterDevice with
+    it as `bind-grant`. Only the server can make one, and read it: it is opaque. It ends by itself, or when the logins of
+    its user, or of its session, are ended by UnregisterUser.
+
+    Credential: `app-secret`.
+
+    Repeating: safe; each call makes another grant.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    GetClientConfig: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.GetClientConfigRequest, _push_registry_pb2.GetClientConfigResponse]  # type: ignore[assignment]
+    """Returns what an app needs before it can register: the key for `pushManager.subscribe`, the Firebase sender.
+
+    What is in it is public. An application that does not exist is CREDENTIALS_INVALID, as everywhere.
+
+    Credential: none; `app-id` alone.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
     CheckCredential: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.CheckCredentialRequest, _push_registry_pb2.CheckCredentialResponse]  # type: ignore[assignment]
     """Says what the presented credentials are. For debugging and for gateways.
 
@@ -379,12 +567,134 @@ class PushRegistryAsyncStub(PushRegistryStub):
     - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
     - The other errors of every method: see PushRegistry.
     """
+    CreateTag: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.CreateTagRequest, _push_registry_pb2.CreateTagResponse]  # type: ignore[assignment]
+    """Creates a tag.
+
+    Credential: `app-secret`.
+
+    Repeating: not safe, but harmless: after a lost answer it is TAG_ALREADY_EXISTS.
+
+    Errors:
+
+    - ALREADY_EXISTS (TAG_ALREADY_EXISTS): there is a tag of that name, `Push.ALL` included. Do not repeat.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has 10,000 tags already. Do not repeat before one is deleted.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    GetTag: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.GetTagRequest, _push_registry_pb2.GetTagResponse]  # type: ignore[assignment]
+    """Returns one tag.
+
+    Credential: `client-secret`, `app-secret`, or the `device-secret` of any device of the application.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (TAG_NOT_FOUND): the application has no such tag. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    ListTags: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.ListTagsRequest, _push_registry_pb2.ListTagsResponse]  # type: ignore[assignment]
+    """Lists tags by name, in code point order, `Push.ALL` among them.
+
+    Credential: `client-secret`, `app-secret`, or the `device-secret` of any device of the application.
+
+    Repeating: safe.
+
+    Errors:
+
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours. Begin again without it.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    UpdateTag: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.UpdateTagRequest, _push_registry_pb2.UpdateTagResponse]  # type: ignore[assignment]
+    """Changes the fields that are present. Without any it returns the tag.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (TAG_NOT_FOUND): the application has no such tag. Do not repeat.
+    - FAILED_PRECONDITION (TAG_BUILT_IN): `Push.ALL` stays as it is. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    DeleteTag: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.DeleteTagRequest, _push_registry_pb2.DeleteTagResponse]  # type: ignore[assignment]
+    """Deletes a tag and its subscriptions. One that is not there is OK. A message that is being resolved for it at that
+    moment goes to those it has been resolved for.
+
+    Credential: `app-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - FAILED_PRECONDITION (TAG_BUILT_IN): `Push.ALL` stays. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    Subscribe: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.SubscribeRequest, _push_registry_pb2.SubscribeResponse]  # type: ignore[assignment]
+    """Subscribes a device or a user to tags; each tag has its own answer, and one that does not exist is no error of the
+    call.
+
+    A device's subscriptions stay with it until it is unregistered, whoever is logged in. A user's hold on each device
+    that they are logged in on, and leave it with the logout; they are there, and stay, without any device too.
+
+    Credential: `client-secret` or `app-secret`; for a device also its own `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it first.
+    - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the subscriber would have more than 1,000 subscriptions. Nothing was done.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    Unsubscribe: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.UnsubscribeRequest, _push_registry_pb2.UnsubscribeResponse]  # type: ignore[assignment]
+    """Unsubscribes a device or a user from tags; each tag has its own answer.
+
+    Credential: `client-secret` or `app-secret`; for a device also its own `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. There is nothing to do.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    ListSubscriptions: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.ListSubscriptionsRequest, _push_registry_pb2.ListSubscriptionsResponse]  # type: ignore[assignment]
+    """Lists subscriptions by id. Those of the built-in tag are not listed: it would be every device.
+
+    Credential: `app-secret`; with `device_id` also `client-secret` or that device's `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): not with `app-secret`, and no `device_id`.
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+    - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
+    ReportInteraction: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.ReportInteractionRequest, _push_registry_pb2.ReportInteractionResponse]  # type: ignore[assignment]
+    """Reports what a person did with a notification. What has been reported is counted once, however often it comes.
+
+    Only for what was handed over to that device for delivery: anything else is MESSAGE_NOT_FOUND, whether or not there
+    is such a message.
+
+    Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+    Repeating: safe.
+
+    Errors:
+
+    - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+    - NOT_FOUND (MESSAGE_NOT_FOUND): the message was not sent to this device, or its 30 days are over. Do not repeat.
+    - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+    """
 
 class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
     """Knows which device is whose.
 
     Metadata on every call: `app-id`, and a credential as each method says, under the key of its kind: `client-secret`,
-    `app-secret`, `device-secret`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
+    `app-secret`, `device-secret`, `bind-grant`. A client or app secret may come as `authorization: Bearer <secret>` instead. Each key
     at most once, and every credential that comes must be valid. Whatever a client secret may do, an app secret may do.
 
     Errors of every method, each with one `google.rpc.ErrorInfo` whose reason is given here in brackets without its
@@ -420,7 +730,9 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         The same user and session again prolong the binding; another session, or none, is another login of the same user,
         and what is still queued from the login before is not handed over.
 
-        Credential: `client-secret` or `app-secret`; who holds one can bind any device to any user.
+        Credential: `client-secret` or `app-secret`, and who holds one can bind any device to any user; or a `bind-grant`, for
+        its user and device alone. `Application.policy.binding_policy` may leave out `client-secret` or `bind-grant`. A grant
+        binds once: the same device may show it again while that binding stands, and gets the same answer.
 
         Repeating: safe with a `device_id`; after a lost answer the repeat returns a fresh device secret. Without one each
         call makes another device, and the last one takes the target. A call that is delayed on its way can arrive after a
@@ -430,6 +742,9 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
 
         - ABORTED (STALE_BINDING): a later login or logout of the device is known, or all logins of the user or of the session
           were ended by UnregisterUser after this call had come in. Nothing was changed. Do not repeat.
+        - UNAUTHENTICATED (BIND_GRANT_EXPIRED): its time is over, its user's or session's logins have been ended since, or it
+          has bound a device. Fetch a new one. (CREDENTIALS_INVALID): it is of another user, device, session or application.
+        - PERMISSION_DENIED (DENIED_BY_POLICY): the application's policy does not take this credential here. Do not repeat.
         - FAILED_PRECONDITION (TARGET_REQUIRED): the device is new and `target` is absent. Repeat with it.
         - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the user has 1,000 devices already. Do not repeat before one is taken out.
         - ABORTED (CONCURRENT_CHANGE): others kept changing the same device. Repeat.
@@ -480,7 +795,7 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         request: _push_registry_pb2.UnregisterDeviceRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_push_registry_pb2.UnregisterDeviceResponse, _abc.Awaitable[_push_registry_pb2.UnregisterDeviceResponse]]:
-        """Takes a device out, with its secret. One that is not there is OK. This is the logout.
+        """Takes a device out, with its secret and its own subscriptions. One that is not there is OK. This is the logout.
 
         When it returns the change has been committed: nothing that is still queued for the device's user is handed over to
         it any more (it ends in OUTCOME_SUPERSEDED); what was being handed over at that moment may still arrive. To go on
@@ -584,6 +899,46 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def CreateBindGrant(
+        self,
+        request: _push_registry_pb2.CreateBindGrantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.CreateBindGrantResponse, _abc.Awaitable[_push_registry_pb2.CreateBindGrantResponse]]:
+        """Makes a grant with which one device can bind itself to one user, once: for apps, which cannot keep a secret.
+
+        The app logs its user in at your back end, which calls this and hands the grant on; the app calls RegisterDevice with
+        it as `bind-grant`. Only the server can make one, and read it: it is opaque. It ends by itself, or when the logins of
+        its user, or of its session, are ended by UnregisterUser.
+
+        Credential: `app-secret`.
+
+        Repeating: safe; each call makes another grant.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
+    def GetClientConfig(
+        self,
+        request: _push_registry_pb2.GetClientConfigRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.GetClientConfigResponse, _abc.Awaitable[_push_registry_pb2.GetClientConfigResponse]]:
+        """Returns what an app needs before it can register: the key for `pushManager.subscribe`, the Firebase sender.
+
+        What is in it is public. An application that does not exist is CREDENTIALS_INVALID, as everywhere.
+
+        Credential: none; `app-id` alone.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
     def CheckCredential(
         self,
         request: _push_registry_pb2.CheckCredentialRequest,
@@ -599,6 +954,182 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
 
         - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
         - The other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateTag(
+        self,
+        request: _push_registry_pb2.CreateTagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.CreateTagResponse, _abc.Awaitable[_push_registry_pb2.CreateTagResponse]]:
+        """Creates a tag.
+
+        Credential: `app-secret`.
+
+        Repeating: not safe, but harmless: after a lost answer it is TAG_ALREADY_EXISTS.
+
+        Errors:
+
+        - ALREADY_EXISTS (TAG_ALREADY_EXISTS): there is a tag of that name, `Push.ALL` included. Do not repeat.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the application has 10,000 tags already. Do not repeat before one is deleted.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTag(
+        self,
+        request: _push_registry_pb2.GetTagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.GetTagResponse, _abc.Awaitable[_push_registry_pb2.GetTagResponse]]:
+        """Returns one tag.
+
+        Credential: `client-secret`, `app-secret`, or the `device-secret` of any device of the application.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (TAG_NOT_FOUND): the application has no such tag. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
+    def ListTags(
+        self,
+        request: _push_registry_pb2.ListTagsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.ListTagsResponse, _abc.Awaitable[_push_registry_pb2.ListTagsResponse]]:
+        """Lists tags by name, in code point order, `Push.ALL` among them.
+
+        Credential: `client-secret`, `app-secret`, or the `device-secret` of any device of the application.
+
+        Repeating: safe.
+
+        Errors:
+
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours. Begin again without it.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateTag(
+        self,
+        request: _push_registry_pb2.UpdateTagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.UpdateTagResponse, _abc.Awaitable[_push_registry_pb2.UpdateTagResponse]]:
+        """Changes the fields that are present. Without any it returns the tag.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (TAG_NOT_FOUND): the application has no such tag. Do not repeat.
+        - FAILED_PRECONDITION (TAG_BUILT_IN): `Push.ALL` stays as it is. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteTag(
+        self,
+        request: _push_registry_pb2.DeleteTagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.DeleteTagResponse, _abc.Awaitable[_push_registry_pb2.DeleteTagResponse]]:
+        """Deletes a tag and its subscriptions. One that is not there is OK. A message that is being resolved for it at that
+        moment goes to those it has been resolved for.
+
+        Credential: `app-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - FAILED_PRECONDITION (TAG_BUILT_IN): `Push.ALL` stays. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
+    def Subscribe(
+        self,
+        request: _push_registry_pb2.SubscribeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.SubscribeResponse, _abc.Awaitable[_push_registry_pb2.SubscribeResponse]]:
+        """Subscribes a device or a user to tags; each tag has its own answer, and one that does not exist is no error of the
+        call.
+
+        A device's subscriptions stay with it until it is unregistered, whoever is logged in. A user's hold on each device
+        that they are logged in on, and leave it with the logout; they are there, and stay, without any device too.
+
+        Credential: `client-secret` or `app-secret`; for a device also its own `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Register it first.
+        - RESOURCE_EXHAUSTED (QUOTA_EXCEEDED): the subscriber would have more than 1,000 subscriptions. Nothing was done.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
+    def Unsubscribe(
+        self,
+        request: _push_registry_pb2.UnsubscribeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.UnsubscribeResponse, _abc.Awaitable[_push_registry_pb2.UnsubscribeResponse]]:
+        """Unsubscribes a device or a user from tags; each tag has its own answer.
+
+        Credential: `client-secret` or `app-secret`; for a device also its own `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. There is nothing to do.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSubscriptions(
+        self,
+        request: _push_registry_pb2.ListSubscriptionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.ListSubscriptionsResponse, _abc.Awaitable[_push_registry_pb2.ListSubscriptionsResponse]]:
+        """Lists subscriptions by id. Those of the built-in tag are not listed: it would be every device.
+
+        Credential: `app-secret`; with `device_id` also `client-secret` or that device's `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - PERMISSION_DENIED (CREDENTIAL_KIND_NOT_ACCEPTED): not with `app-secret`, and no `device_id`.
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+        - INVALID_ARGUMENT (PAGE_TOKEN_INVALID): not a token of ours, or another filter than before. Begin again.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportInteraction(
+        self,
+        request: _push_registry_pb2.ReportInteractionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_push_registry_pb2.ReportInteractionResponse, _abc.Awaitable[_push_registry_pb2.ReportInteractionResponse]]:
+        """Reports what a person did with a notification. What has been reported is counted once, however often it comes.
+
+        Only for what was handed over to that device for delivery: anything else is MESSAGE_NOT_FOUND, whether or not there
+        is such a message.
+
+        Credential: `client-secret`, `app-secret` or the device's `device-secret`.
+
+        Repeating: safe.
+
+        Errors:
+
+        - NOT_FOUND (DEVICE_NOT_FOUND): the application has no such device. Do not repeat.
+        - NOT_FOUND (MESSAGE_NOT_FOUND): the message was not sent to this device, or its 30 days are over. Do not repeat.
+        - INVALID_ARGUMENT (INVALID_REQUEST) and the other errors of every method: see PushRegistry.
         """
 
 def add_PushRegistryServicer_to_server(servicer: PushRegistryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

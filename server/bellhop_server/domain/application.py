@@ -16,6 +16,14 @@ class AnonymousPolicy(IntEnum):
     OFF = 3
 
 
+class BindingPolicy(IntEnum):
+    """What binds a device to a user, beside an app secret, which always does."""
+
+    SECRET = 1
+    GRANT = 2
+    SECRET_OR_GRANT = 3
+
+
 class SecretKind(IntEnum):
     """What a secret allows."""
 
@@ -30,6 +38,7 @@ class Policy:
 
     anonymous_policy: AnonymousPolicy = AnonymousPolicy.OPEN
     default_binding_ttl: Micros | None = None
+    binding_policy: BindingPolicy = BindingPolicy.SECRET_OR_GRANT
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from bellhop_server.domain import Micros
 from bellhop_server.domain.application import (
     AnonymousPolicy,
     Application,
+    BindingPolicy,
     Breaker,
     Policy,
     Secret,
@@ -96,7 +97,8 @@ def device(value: Device) -> device_pb2.Device:
 def policy_of(policy: apps.ApplicationPolicy) -> Policy:
     """Rules of an application, defaults filled in."""
     ttl = micros_of(policy.default_binding_ttl) if policy.HasField("default_binding_ttl") else None
-    return Policy(AnonymousPolicy(policy.anonymous_policy or AnonymousPolicy.OPEN), ttl)
+    anonymous = AnonymousPolicy(policy.anonymous_policy or AnonymousPolicy.OPEN)
+    return Policy(anonymous, ttl, BindingPolicy(policy.binding_policy or BindingPolicy.SECRET_OR_GRANT))
 
 
 def application(value: Application, breakers: list[Breaker]) -> apps.Application:
@@ -106,6 +108,7 @@ def application(value: Application, breakers: list[Breaker]) -> apps.Application
         app_id=value.app_id,
         display_name=value.display_name,
         policy=apps.ApplicationPolicy(
+            binding_policy=apps.BindingPolicy.ValueType(value.policy.binding_policy),
             anonymous_policy=apps.AnonymousPolicy.ValueType(anonymous),
             default_binding_ttl=None if ttl is None else duration(ttl),
         ),

@@ -170,6 +170,7 @@ def _display_name(found: Findings, name: str) -> None:
 
 
 def _policy(found: Findings, policy: apps.ApplicationPolicy) -> None:
+    found.enum("policy.binding_policy", policy.binding_policy, apps.BindingPolicy.DESCRIPTOR)
     found.enum("policy.anonymous_policy", policy.anonymous_policy, apps.AnonymousPolicy.DESCRIPTOR)
     if policy.HasField("default_binding_ttl"):
         found.duration("policy.default_binding_ttl", policy.default_binding_ttl, LONGEST_BINDING, SHORTEST_BINDING)

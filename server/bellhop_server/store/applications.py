@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, delete, select, update
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.application import AnonymousPolicy, Application, Policy, Secret
+from bellhop_server.domain.application import AnonymousPolicy, Application, BindingPolicy, Policy, Secret
 from bellhop_server.domain.errors import ApplicationAlreadyExists, ApplicationNotFound
 from bellhop_server.store.application_lock import lock_application
 from bellhop_server.store.bulk import delete_some, insert_many
@@ -40,6 +40,7 @@ class SqlApplications:
                 "display_name",
                 "anonymous_policy",
                 "default_binding_ttl",
+                "binding_policy",
                 "create_time",
                 "update_time",
             )
@@ -48,6 +49,7 @@ class SqlApplications:
                 application.display_name,
                 application.policy.anonymous_policy,
                 application.policy.default_binding_ttl,
+                application.policy.binding_policy,
                 application.create_time,
                 application.update_time,
             )
@@ -83,6 +85,7 @@ class SqlApplications:
         if policy is not None:
             values["anonymous_policy"] = policy.anonymous_policy
             values["default_binding_ttl"] = policy.default_binding_ttl
+            values["binding_policy"] = policy.binding_policy
         statement = update(applications).where(applications.c.app_id == app_id).values(values).returning(applications)
         row = await self._database.write(lambda connection: connection.execute(statement).one_or_none())
         if row is None:
@@ -137,7 +140,9 @@ def _application(row: Row[Any]) -> Application:
     return Application(
         app_id=row.app_id,
         display_name=row.display_name,
-        policy=Policy(AnonymousPolicy(row.anonymous_policy), row.default_binding_ttl),
+        policy=Policy(
+            AnonymousPolicy(row.anonymous_policy), row.default_binding_ttl, BindingPolicy(row.binding_policy)
+        ),
         create_time=row.create_time,
         update_time=row.update_time,
     )

@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.sql.expression import any_
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.application import AnonymousPolicy, Policy, SecretKind
+from bellhop_server.domain.application import AnonymousPolicy, BindingPolicy, Policy, SecretKind
 from bellhop_server.domain.device import user_key
 from bellhop_server.domain.picture import DeviceKey, DeviceSecret, LoginKey, Picture, TargetKey
 from bellhop_server.domain.quota import UNVERIFIED_DEVICES
@@ -94,8 +94,8 @@ def load_picture(
         "targets": list(targets),
     }
     policies = {
-        app_id: Policy(AnonymousPolicy(anonymous), ttl)
-        for app_id, anonymous, ttl in connection.execute(queries.applications, names)
+        app_id: Policy(AnonymousPolicy(anonymous), ttl, BindingPolicy(binding))
+        for app_id, anonymous, ttl, binding in connection.execute(queries.applications, names)
     }
     found = device_rows.to_devices(connection.execute(queries.devices, names))
 
@@ -149,7 +149,12 @@ class _Queries:
 
         # Locked, so that none is deleted while a device is being added to it.
         self.applications: Select[Any] = (
-            select(applications.c.app_id, applications.c.anonymous_policy, applications.c.default_binding_ttl)
+            select(
+                applications.c.app_id,
+                applications.c.anonymous_policy,
+                applications.c.default_binding_ttl,
+                applications.c.binding_policy,
+            )
             .where(among(applications.c.app_id, "apps"))
             .order_by(applications.c.app_id)
             .with_for_update(read=True, key_share=True)

@@ -24,6 +24,7 @@ applications = Table(
     Column("create_time", Time, nullable=False),
     Column("update_time", Time, nullable=False),
     Column("default_binding_ttl", Time),
+    Column("binding_policy", SmallInteger, nullable=False, server_default="3"),
 )
 
 # Client, app and device secrets together, so that one look-up by digest finds whatever a caller presents. A device's
@@ -112,6 +113,7 @@ devices = Table(
     Column("refused_since", Time),
     Column("nonce_digest", LargeBinary(32)),
     Column("nonce_time", Time),
+    Column("sealed_binding_key", LargeBinary),
     PrimaryKeyConstraint("app_id", "device_id"),
     Index(None, "app_id", "user_key", "device_id"),
 )
@@ -167,6 +169,20 @@ revocations = Table(
     Column("revoke_time", Time, nullable=False),
     PrimaryKeyConstraint("app_id", "user_key", "session_id"),
     Index(None, "revoke_time"),
+)
+
+# Bind grants that have bound a device, as long as they could be shown again: the same device may, while its binding
+# stands.
+grant_uses = Table(
+    "grant_uses",
+    metadata,
+    Column("app_id", Id, nullable=False),
+    Column("grant_id", Id, nullable=False),
+    Column("device_id", Id, nullable=False),
+    Column("binding_epoch", BigInteger, nullable=False),
+    Column("expire_time", Time, nullable=False),
+    PrimaryKeyConstraint("app_id", "grant_id"),
+    Index(None, "expire_time"),
 )
 
 # Numbers that are never given twice, by name (`binding_epoch`). A row, not a sequence: the same on both databases.
