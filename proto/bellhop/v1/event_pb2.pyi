@@ -297,22 +297,22 @@ class CallError(_message.Message):
     RETRY_DELAY_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
     code: _builtins.int
-    """Number of the gRPC status code that Send would have ended with. Always set."""
+    """Number of the gRPC status code that Send would have ended with, 1 to 16. Always set."""
     reason: _error_reason_pb2.ErrorReason.ValueType
     """`google.rpc.ErrorInfo.reason`. Always set."""
     message: _builtins.str
-    """For people. Always set."""
+    """For people, any text. Always set."""
     @_builtins.property
     def field_violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldViolation]:
         """What is wrong with which field: up to 25. Empty unless `reason` is INVALID_REQUEST."""
 
     @_builtins.property
     def retry_delay(self) -> _duration_pb2.Duration:
-        """Wait this long, then send the same item again. Unset: do not."""
+        """Wait this long, 0 to 60 seconds, then send the same item again. Unset: do not."""
 
     @_builtins.property
     def metadata(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """`google.rpc.ErrorInfo.metadata`."""
+        """`google.rpc.ErrorInfo.metadata`: up to 10 keys with any text. Empty: there is none."""
 
     def __init__(
         self,
@@ -343,7 +343,7 @@ class FieldViolation(_message.Message):
     field: _builtins.str
     """Path from the item, for example `audience.users.user_ids[3]`. Always set."""
     description: _builtins.str
-    """What is wrong with it. Always set."""
+    """What is wrong with it, any text. Always set."""
     def __init__(
         self,
         *,

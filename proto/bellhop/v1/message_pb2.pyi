@@ -388,8 +388,8 @@ class MessageCounts(_message.Message):
 
     @_builtins.property
     def interactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___InteractionCount]:
-        """Interactions reported so far, one entry for each pair that occurred, so at most 9; grows after the message is over.
-        Only in GetMessage and ListMessages, empty on streams and before the first.
+        """Interactions reported so far, one entry for each pair that occurred, so at most 9 of them; grows after the message is
+        over. Empty on streams, and before the first.
         """
 
     def __init__(
@@ -588,8 +588,8 @@ class TagList(_message.Message):
     TAG_NAMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tag_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Required. 1 to 100 names, none twice; one that does not exist is NOT_FOUND (TAG_NOT_FOUND) when the message is
-        accepted, and nobody later on. `Push.ALL` is every device.
+        """Required. 1 to 100 names of 1 to 128 characters, none twice; one that does not exist is NOT_FOUND (TAG_NOT_FOUND) when
+        the message is accepted, and nobody later on. `Push.ALL` is every device.
         """
 
     def __init__(
@@ -1139,7 +1139,9 @@ class Result(_message.Message):
 
     @_builtins.property
     def interactions(self) -> _containers.RepeatedScalarFieldContainer[Global___Interaction.ValueType]:
-        """What the device reported of it, each kind once, in the order of their numbers. Only in ListResults, empty on streams."""
+        """What the device reported of it, each kind once, so at most 3 of them, in the order of their numbers. Empty on streams,
+        and before the first.
+        """
 
     def __init__(
         self,

@@ -194,7 +194,7 @@ class SendManyAnswer(_message.Message):
     EVENT_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """Whose answer it is. Empty for an item that came without one."""
+    """Whose answer it is: what came, up to 128 characters of it. Empty: the item came without one."""
     @_builtins.property
     def event(self) -> _event_pb2.SendEvent:
         """What happened."""

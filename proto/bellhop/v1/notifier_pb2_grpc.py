@@ -155,15 +155,16 @@ class NotifierServicer:
 
         Credential: `app-secret`.
 
-        Repeating: safe; every item has a `request_id`, and one that is known attaches to the message that is there.
+        Repeating: safe with the same `request_id` and content for each item: it attaches to the message that is there.
 
         Broken stream: an OK end means that every item was answered to its end. After any other end repeat each item whose
         last event has not come, or go on with WatchMessage for those that were accepted. The deadline bounds the stream, not
         the messages.
 
-        Errors of the stream (those of an item are in its `error`):
+        Errors:
 
         - UNAVAILABLE (STREAM_INTERRUPTED): the server shuts down, or the caller read nothing for 60 seconds. Repeat as said.
+        - Those of an item are in its `error`, and are what Send would have said of it.
         - INVALID_ARGUMENT (INVALID_REQUEST): a request has no items, more than 500, or over 4 MiB. Do not repeat unchanged.
         - The other errors of every method: see Notifier.
         """

@@ -157,9 +157,9 @@ class RegisterDeviceRequest(_message.Message):
     90 days after it was last shown, also when the device has gone. Absent: no protection from late calls.
     """
     binding_key: _builtins.bytes
-    """32 random bytes that the app makes for this login and keeps: every notification for it then carries a stamp made with
-    them, so that the app can tell what was meant for whoever was logged in before. Empty: no stamps. As all else it is
-    replaced with each registration; kept sealed, never returned.
+    """Exactly 32 bytes, random, that the app makes for this login and keeps: every notification for it then carries a stamp made with
+    them, so that the app can tell what was meant for whoever was logged in before. Replaced with each registration; kept
+    sealed, never returned. Empty: no stamps.
     """
     @_builtins.property
     def apns(self) -> _device_pb2.ApnsTarget:
@@ -849,7 +849,7 @@ class CreateBindGrantRequest(_message.Message):
     """
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
-        """How long it can be used: 10 seconds to 1 hour. Unset: 5 minutes."""
+        """How long it can be used: 10 seconds to 60 minutes. Unset: 5 minutes."""
 
     def __init__(
         self,
@@ -926,7 +926,7 @@ class GetClientConfigResponse(_message.Message):
     vapid_public_key: _builtins.str
     """Application server key for `pushManager.subscribe`, 65 bytes as base64url. Empty without Web Push."""
     fcm_sender_id: _builtins.str
-    """Firebase project number. Empty without FCM, or when it was not given with the credential."""
+    """Firebase project number, up to 32 digits. Empty without FCM, or when it was not given with the credential."""
     @_builtins.property
     def platforms(self) -> _containers.RepeatedScalarFieldContainer[_device_pb2.Platform.ValueType]:
         """Networks with a credential, up to 3. Empty: nothing can be sent yet."""
@@ -1211,7 +1211,9 @@ class SubscribeRequest(_message.Message):
     """This user: 1 to 512 characters without NUL; `anonymous` is refused. A `device-secret` may not."""
     @_builtins.property
     def tag_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Required. 1 to 100 names, none twice. `Push.ALL` is answered as TAG_NOT_FOUND: nobody subscribes to it."""
+        """Required. 1 to 100 names of 1 to 128 characters, none twice. `Push.ALL` is answered as TAG_NOT_FOUND: nobody
+        subscribes to it.
+        """
 
     def __init__(
         self,
@@ -1239,7 +1241,7 @@ class SubscribeResponse(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubscriptionChange]:
-        """One for each tag, in the order of the request. Always set."""
+        """One for each tag, 1 to 100, in the order of the request. Never empty."""
 
     def __init__(
         self,
@@ -1269,7 +1271,9 @@ class UnsubscribeRequest(_message.Message):
     """This user: 1 to 512 characters without NUL; `anonymous` is refused. A `device-secret` may not."""
     @_builtins.property
     def tag_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Required. 1 to 100 names, none twice. `Push.ALL` is answered as TAG_NOT_FOUND: nobody leaves it."""
+        """Required. 1 to 100 names of 1 to 128 characters, none twice. `Push.ALL` is answered as TAG_NOT_FOUND: nobody
+        leaves it.
+        """
 
     def __init__(
         self,
@@ -1297,7 +1301,7 @@ class UnsubscribeResponse(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubscriptionChange]:
-        """One for each tag, in the order of the request. Always set."""
+        """One for each tag, 1 to 100, in the order of the request. Never empty."""
 
     def __init__(
         self,
@@ -1322,7 +1326,7 @@ class SubscriptionChange(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     SUBSCRIPTION_FIELD_NUMBER: _builtins.int
     tag_name: _builtins.str
-    """The tag. Always set."""
+    """The tag, 1 to 128 characters. Always set."""
     outcome: Global___SubscriptionOutcome.ValueType
     """What happened. Always set."""
     @_builtins.property
@@ -1434,8 +1438,8 @@ class ReportInteractionRequest(_message.Message):
     """Required. What happened."""
     @_builtins.property
     def occur_time(self) -> _timestamp_pb2.Timestamp:
-        """When, by the device's clock; a time later than now is taken as now, one before the message as the message's. Unset:
-        now.
+        """When, by the device's clock: from when the message was accepted (inclusive) to now (inclusive); what lies outside is
+        taken as the nearer of them. Unset: now.
         """
 
     def __init__(

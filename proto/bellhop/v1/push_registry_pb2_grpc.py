@@ -351,7 +351,7 @@ class PushRegistryServicer:
 
         Credential: `app-secret`.
 
-        Repeating: safe; each call makes another grant.
+        Repeating: not safe, but harmless: each call makes another grant.
 
         Errors:
 

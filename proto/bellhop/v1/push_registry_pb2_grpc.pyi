@@ -205,7 +205,7 @@ class PushRegistryStub:
 
     Credential: `app-secret`.
 
-    Repeating: safe; each call makes another grant.
+    Repeating: not safe, but harmless: each call makes another grant.
 
     Errors:
 
@@ -536,7 +536,7 @@ class PushRegistryAsyncStub(PushRegistryStub):
 
     Credential: `app-secret`.
 
-    Repeating: safe; each call makes another grant.
+    Repeating: not safe, but harmless: each call makes another grant.
 
     Errors:
 
@@ -912,7 +912,7 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
 
         Credential: `app-secret`.
 
-        Repeating: safe; each call makes another grant.
+        Repeating: not safe, but harmless: each call makes another grant.
 
         Errors:
 

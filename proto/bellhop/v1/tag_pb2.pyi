@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Tag(_message.Message):
-    """A topic that devices and users subscribe to."""
+    """A topic that devices and users subscribe to. Output only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -30,21 +30,21 @@ class Tag(_message.Message):
     SUBSCRIPTION_COUNT_FIELD_NUMBER: _builtins.int
     tag_name: _builtins.str
     """Names the tag within the application: 1 to 128 characters without control characters, compared code point by code
-    point; fixed once made. `Push.ALL` is built in: every device has it.
+    point; fixed once made. Always set. `Push.ALL` is built in: every device has it.
     """
     description: _builtins.str
     """For people: up to 1024 characters. Empty: none was given."""
     subscription_count: _builtins.int
-    """How many subscriptions it has, a user's as one; of the built-in one, how many devices there are. Output only, absent
+    """How many subscriptions it has, 0 or more, a user's as one; of the built-in one, how many devices there are. Absent
     unless the request asked for it.
     """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was created; of the built-in one, when the application was. Output only, always set."""
+        """When it was created; of the built-in one, when the application was. Always set."""
 
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp:
-        """When its description last changed. Output only, always set."""
+        """When its description last changed. Always set."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ Global___Tag: _TypeAlias = Tag  # noqa: Y015
 
 @_typing.final
 class Subscription(_message.Message):
-    """One device or one user on one tag. The built-in tag has none: every device is on it."""
+    """One device or one user on one tag. Output only. The built-in tag has none: every device is on it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -77,16 +77,16 @@ class Subscription(_message.Message):
     USER_ID_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     subscription_id: _builtins.str
-    """32 hexadecimal digits, the same whenever this subscriber is subscribed to this tag. Output only, always set."""
+    """32 hexadecimal digits, the same whenever this subscriber is subscribed to this tag. Always set."""
     tag_name: _builtins.str
-    """The tag. Always set."""
+    """The tag, 1 to 128 characters. Always set."""
     device_id: _builtins.str
-    """This device, until it is unregistered, whoever is logged in on it."""
+    """This device (up to 128 characters), until it is unregistered, whoever is logged in on it."""
     user_id: _builtins.str
-    """This user: on each of their devices, for as long as they are logged in there."""
+    """This user (up to 512 characters): on each of their devices, for as long as they are logged in there."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was made. Output only, always set."""
+        """When it was made. Always set."""
 
     def __init__(
         self,
