@@ -6,17 +6,16 @@ import os
 import secrets
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
 
-from bellhop_server import admin_token, logs
+from bellhop_server import logs
+from bellhop_server.admin_token import AdminTokenRefused
 from bellhop_server.app.administering import Administering
 from bellhop_server.app.authenticating import Authenticating
 from bellhop_server.app.cancelling import Cancelling
@@ -37,14 +36,8 @@ from bellhop_server.app.watching import Watching
 from bellhop_server.clock import SystemClock
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.errors import ServiceUnavailable
+from bellhop_server.outfit import StartRefused, admin_token_of, master_key_of, providers_of, tls_of
 from bellhop_server.ports import Clock, Provider
-from bellhop_server.providers.apns.adapter import ApnsProvider
-from bellhop_server.providers.apns.settings import ApnsSettings
-from bellhop_server.providers.fcm.adapter import FcmProvider
-from bellhop_server.providers.fcm.settings import FcmSettings
-from bellhop_server.providers.turns import Turns
-from bellhop_server.providers.webpush.adapter import WebPushProvider
-from bellhop_server.providers.webpush.settings import WebPushSettings
 from bellhop_server.queue.local import LocalQueue
 from bellhop_server.rpc.admission import Admission, Limits
 from bellhop_server.rpc.applications import ApplicationsServicer
@@ -52,14 +45,12 @@ from bellhop_server.rpc.metrics import MeasuredQueue, Metrics, MetricsServer
 from bellhop_server.rpc.notifier import NotifierServicer
 from bellhop_server.rpc.push_registry import PushRegistryServicer
 from bellhop_server.rpc.server import ListenError, RpcServer, Servicers
-from bellhop_server.rpc.tls import Tls, TlsRefused
+from bellhop_server.rpc.tls import TlsRefused
 from bellhop_server.settings import Address, Settings
-from bellhop_server.store.database import postgresql_dsn, sqlite_path
 from bellhop_server.store.failures import DatabaseRefused
-from bellhop_server.store.seal import KeyRefused, MasterKey
+from bellhop_server.store.seal import KeyRefused
 from bellhop_server.store.sql_store import SqlStore
 
-MASTER_KEY_FILE = "bellhop.key"
 DEFAULT_LIMITS = Limits()
 
 # Seconds. The threads of the store need the interpreter for moments, several times on the way of a send: at Python's
@@ -70,10 +61,6 @@ SWITCH_INTERVAL = 0.0005
 _DRAIN_SECONDS = 8.0
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-class StartRefused(Exception):
-    """The server cannot start with these settings, here and now. The text says why and holds no secret."""
 
 
 class ServerFailed(Exception):
@@ -136,7 +123,7 @@ async def running_server(
     try:
         async with AsyncExitStack() as stack:
             yield await _start(settings, providers, limits, clock or SystemClock(), stack)
-    except (ListenError, TlsRefused, KeyRefused, DatabaseRefused, admin_token.AdminTokenRefused) as error:
+    except (ListenError, TlsRefused, KeyRefused, DatabaseRefused, AdminTokenRefused) as error:
         raise StartRefused(str(error)) from error
 
 
@@ -150,13 +137,13 @@ async def _start(
     """Everything is closed in the reverse of the order in which it is opened here."""
     metrics = Metrics()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    token = _admin_token(settings)
+    token = admin_token_of(settings)
     try:
-        store = await stack.enter_async_context(SqlStore.open(settings.database_url, _master_key(settings)))
+        store = await stack.enter_async_context(SqlStore.open(settings.database_url, master_key_of(settings)))
     except ServiceUnavailable as error:
         raise StartRefused("The database cannot be reached.") from error
     if providers is None:
-        providers = {provider.platform: provider for provider in _providers(settings, clock)}
+        providers = {provider.platform: provider for provider in providers_of(settings, clock)}
     queue, admission = MeasuredQueue(LocalQueue(), metrics), Admission(limits)
 
     recorder = Recorder(store, queue, clock)
@@ -194,7 +181,7 @@ async def _start(
     )
     rpc = RpcServer(servicers, authenticating, admission, metrics, clock, limits=limits, reflection=settings.reflection)
     stack.push_async_callback(rpc.stop, watching.interrupt)
-    port = await rpc.start(str(settings.listen), _tls(settings))
+    port = await rpc.start(str(settings.listen), tls_of(settings))
     address = str(Address(settings.listen.host, port))
     _log.info("listening", address=address, tls=settings.tls_cert is not None)
     return Server(address, token, _serve_metrics(settings, metrics, stack), failed)
@@ -227,49 +214,6 @@ def _serve_metrics(settings: Settings, metrics: Metrics, stack: AsyncExitStack) 
     address = str(Address(at.host, server.port))
     _log.info("metrics are served", address=address)
     return address
-
-
-def _admin_token(settings: Settings) -> str:
-    if settings.admin_token:
-        return admin_token.check(settings.admin_token, "BELLHOP_ADMIN_TOKEN")
-    path = Path(admin_token.FILE_NAME).resolve()
-    token = admin_token.load_or_create(path)
-    _log.info("the admin token is in a file", file=str(path))
-    return token
-
-
-def _master_key(settings: Settings) -> MasterKey:
-    if settings.master_key:
-        return MasterKey.parse(settings.master_key)
-    database = sqlite_path(settings.database_url)
-    if database is None:
-        postgresql_dsn(settings.database_url)
-        raise StartRefused("PostgreSQL needs BELLHOP_MASTER_KEY: 32 random bytes as base64, the same on every node.")
-    return MasterKey.load_or_create(database.with_name(MASTER_KEY_FILE))
-
-
-def _providers(settings: Settings, clock: Clock) -> tuple[Provider, ...]:
-    ca_file, turns = settings.provider_ca, Turns()
-    try:
-        apns = ApnsSettings(settings.apns_url, settings.apns_sandbox_url, ca_file)
-        fcm = FcmSettings(settings.fcm_url, settings.fcm_token_url, ca_file, settings.fcm_rate)
-        web_push = WebPushSettings(settings.web_push_hosts, ca_file)
-    except ValueError as error:
-        raise StartRefused(f"{error}.") from None
-    try:
-        return (
-            ApnsProvider(apns, clock, turns),
-            FcmProvider(fcm, clock, turns),
-            WebPushProvider(web_push, clock, turns),
-        )
-    except (OSError, ssl.SSLError):
-        raise StartRefused(f"Cannot read authorities from {settings.provider_ca}.") from None
-
-
-def _tls(settings: Settings) -> Tls | None:
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    return Tls(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
 
 def _worker_name() -> str:

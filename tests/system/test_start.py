@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from bellhop.v1 import applications_pb2 as apps
-from bellhop_server.main import StartRefused, running_server
+from bellhop_server.main import running_server
+from bellhop_server.outfit import StartRefused
 from bellhop_server.settings import Address
 from tests.system.live_server import ADMIN_TOKEN, as_admin, live_server, refusal, settings_in, told
 

@@ -18,7 +18,7 @@ def command(config: Path | None) -> None:
     go on. What was interrupted is finished by another run.
     """
     from bellhop_server.domain.errors import ServiceUnavailable
-    from bellhop_server.main import MASTER_KEY_FILE
+    from bellhop_server.outfit import MASTER_KEY_FILE
     from bellhop_server.store.database import sqlite_path
     from bellhop_server.store.failures import DatabaseRefused
     from bellhop_server.store.rotation import reseal
