@@ -22,6 +22,7 @@ from bellhop_server.app.cancelling import Cancelling
 from bellhop_server.app.delivering import Deliverer
 from bellhop_server.app.explaining import Explaining
 from bellhop_server.app.fencing import Fence
+from bellhop_server.app.granting import Granting
 from bellhop_server.app.handover import Handover
 from bellhop_server.app.hygiene import Hygiene
 from bellhop_server.app.planning import Planner
@@ -30,6 +31,7 @@ from bellhop_server.app.recording import Recorder
 from bellhop_server.app.registering import Registering
 from bellhop_server.app.scheduling import Scheduler
 from bellhop_server.app.sending import Sending
+from bellhop_server.app.stamping import Stamper
 from bellhop_server.app.sweeping import Sweeper
 from bellhop_server.app.targets import Targets
 from bellhop_server.app.watching import Watching
@@ -48,7 +50,8 @@ from bellhop_server.rpc.server import ListenError, RpcServer, Servicers
 from bellhop_server.rpc.tls import TlsRefused
 from bellhop_server.settings import Address, Settings
 from bellhop_server.store.failures import DatabaseRefused
-from bellhop_server.store.seal import KeyRefused
+from bellhop_server.store.grant_signer import GrantSigner
+from bellhop_server.store.seal import BindingKeys, KeyRefused
 from bellhop_server.store.sql_store import SqlStore
 
 DEFAULT_LIMITS = Limits()
@@ -137,9 +140,9 @@ async def _start(
     """Everything is closed in the reverse of the order in which it is opened here."""
     metrics = Metrics()
     failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    token = admin_token_of(settings)
+    token, master_key = admin_token_of(settings), master_key_of(settings)
     try:
-        store = await stack.enter_async_context(SqlStore.open(settings.database_url, master_key_of(settings)))
+        store = await stack.enter_async_context(SqlStore.open(settings.database_url, master_key))
     except ServiceUnavailable as error:
         raise StartRefused("The database cannot be reached.") from error
     if providers is None:
@@ -149,7 +152,9 @@ async def _start(
     recorder = Recorder(store, queue, clock)
     _keep_running(stack, failed, recorder.run())
     fence, hygiene = Fence(admission.aside), Hygiene(store, clock)
-    handover = Handover(store, clock, fence, recorder, hygiene, providers)
+    sealer = BindingKeys(master_key)
+    stamper = Stamper(sealer)
+    handover = Handover(store, clock, fence, recorder, hygiene, providers, stamper)
     deliverer = Deliverer(_worker_name(), store, queue, clock, handover)
     stack.push_async_callback(deliverer.drain, _DRAIN_SECONDS)
     for provider in providers.values():
@@ -161,7 +166,8 @@ async def _start(
         _keep_running(stack, failed, part.run())
     _keep_running(stack, failed, metrics.watch_breakers(providers, clock))
 
-    authenticating = Authenticating(store, clock, token)
+    grants = GrantSigner(master_key)
+    authenticating = Authenticating(store, clock, token, grants)
     stack.push_async_callback(authenticating.flush)
     _keep_running(stack, failed, authenticating.run())
     proving = Proving(store, clock, providers)
@@ -169,11 +175,15 @@ async def _start(
     watching = Watching(store, queue, clock)
     servicers = Servicers(
         ApplicationsServicer(Administering(store, providers, clock)),
-        PushRegistryServicer(Registering(store, clock, fence, Targets(store, clock, providers), proving)),
+        PushRegistryServicer(
+            Registering(store, clock, fence, Targets(store, clock, providers), proving, sealer),
+            Granting(grants, clock),
+            store,
+        ),
         NotifierServicer(
             Sending(store, queue, clock),
             Cancelling(store, queue, clock, fence),
-            Explaining(store, providers, clock),
+            Explaining(store, providers, clock, stamper),
             watching,
             store,
             metrics,

@@ -25,6 +25,7 @@ from bellhop_server.domain.batch import BatchReport, ClaimedBatch, NewBatch, Rec
 from bellhop_server.domain.delivery import Answer, Chunk, ProviderRequest, Reading
 from bellhop_server.domain.device import DeadTarget, Device, Platform, Target
 from bellhop_server.domain.errors import Violation
+from bellhop_server.domain.grant import Grant
 from bellhop_server.domain.lanes import Share, Survey
 from bellhop_server.domain.message import (
     Audience,
@@ -385,6 +386,30 @@ class Queue(Protocol):
 
     def subscribe(self, ref: int) -> Subscription:
         """Hears what is announced of a message from now on."""
+        ...
+
+
+class GrantSigner(Protocol):
+    """Makes texts of bind grants that nobody else can make."""
+
+    def sign(self, grant: Grant) -> str:
+        """Up to 4096 visible ASCII characters. Its `expire_time` is a whole second."""
+        ...
+
+    def read(self, text: str) -> Grant:
+        """What was granted, be it over or not. Raises CredentialsInvalid for whatever was not signed here."""
+        ...
+
+
+class Sealer(Protocol):
+    """Keeps keys of stamps from whoever reads the store."""
+
+    def seal(self, key: bytes, app_id: str, device_id: str) -> bytes:
+        """Sealed so that it opens for this device only."""
+        ...
+
+    def open(self, sealed: bytes, app_id: str, device_id: str) -> bytes | None:
+        """The key. None: it cannot be opened."""
         ...
 
 

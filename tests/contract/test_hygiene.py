@@ -34,6 +34,7 @@ from bellhop_server.queue.local import LocalQueue
 from bellhop_server.store.database import Database
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import APP, Known, claimed, put_devices, results_of, send
+from tests.sealing import STAMPER
 from tests.unit.app_fakes import FakeClock
 
 pytestmark = pytest.mark.promise("P11")
@@ -104,7 +105,7 @@ class Run:
         self.hygiene = Hygiene(store, self.clock)
         self._database = database
         self._handover = Handover(
-            store, self.clock, Fence(nullcontext), self.recorder, self.hygiene, dict(self.networks.items())
+            store, self.clock, Fence(nullcontext), self.recorder, self.hygiene, dict(self.networks.items()), STAMPER
         )
         self._messages = 0
 

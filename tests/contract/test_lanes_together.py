@@ -22,6 +22,7 @@ from bellhop_server.ports import Work
 from bellhop_server.queue.local import LocalQueue
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import items, send
+from tests.sealing import STAMPER
 
 pytestmark = pytest.mark.promise("P12")
 
@@ -33,7 +34,7 @@ async def queue(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     clock, queue = SystemClock(), LocalQueue()
     recorder = Recorder(store, queue, clock)
     # Without a provider: every device is gone, so that all ends at the fence read.
-    handover = Handover(store, clock, Fence(nullcontext), recorder, Hygiene(store, clock), {})
+    handover = Handover(store, clock, Fence(nullcontext), recorder, Hygiene(store, clock), {}, STAMPER)
     deliverer = Deliverer("worker", store, queue, clock, handover)
     async with AsyncExitStack() as stack:
         tasks = [asyncio.create_task(recorder.run()), asyncio.create_task(deliverer.run())]

@@ -36,6 +36,7 @@ from bellhop_server.domain.terms import NOW as RIGHT_NOW
 from bellhop_server.queue.local import LocalQueue
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import APP, NOW, Known, put_devices, results_of, send
+from tests.sealing import STAMPER
 
 BUSY = Answer(Verdict.PROVIDER_UNAVAILABLE, 503, "ServiceUnavailable")
 DOUBT = Answer(Verdict.UNKNOWN, reason="Timeout")
@@ -103,7 +104,9 @@ class Desk:
         self.recorder = Recorder(store, self.queue, self.clock)
         fence = Fence(nullcontext)
         providers = {Platform.APNS: self.provider}
-        self.handover = Handover(store, self.clock, fence, self.recorder, Hygiene(store, self.clock), providers)
+        self.handover = Handover(
+            store, self.clock, fence, self.recorder, Hygiene(store, self.clock), providers, STAMPER
+        )
         self.cancelling = Cancelling(store, self.queue, self.clock, fence)
 
     async def accept(self, options: SendOptions, notification: Notification | None = None) -> Message:

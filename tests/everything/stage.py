@@ -36,6 +36,7 @@ from bellhop_server.queue.local import LocalQueue
 from bellhop_server.store.database import Database
 from bellhop_server.store.seal import MasterKey
 from bellhop_server.store.sql_store import SqlStore
+from tests.sealing import STAMPER, PlainSealer
 
 T = TypeVar("T")
 
@@ -156,13 +157,15 @@ class Server:
         queue = LocalQueue()
         self.fence = Fence(nullcontext)
         self.recorder = recorder = Recorder(store, queue, clock)
-        self.handover = Handover(store, clock, self.fence, recorder, Hygiene(store, clock), {Platform.APNS: provider})
+        self.handover = Handover(
+            store, clock, self.fence, recorder, Hygiene(store, clock), {Platform.APNS: provider}, STAMPER
+        )
         self.deliverer = Deliverer(name, store, queue, clock, self.handover)
         planner, scheduler = Planner(store, queue, clock), Scheduler(store, queue, clock)
         parts = (recorder, self.deliverer, planner, scheduler, Sweeper(store, clock))
         self.watching = Watching(store, queue, clock)
         targets, proving = Targets(store, clock, {}), Unproved(store, clock, {})
-        self.registering = Registering(store, clock, self.fence, targets, proving)
+        self.registering = Registering(store, clock, self.fence, targets, proving, PlainSealer())
         self.sending = Sending(store, queue, clock)
         self.cancelling = Cancelling(store, queue, clock, self.fence)
         self.parts = [asyncio.create_task(part.run()) for part in parts]

@@ -28,6 +28,7 @@ from bellhop_server.queue.local import LocalQueue
 from tests.model.explorer import Loop
 from tests.model.phones import APP, Bound, Call, Phones
 from tests.model.settings import Sender, Setting
+from tests.sealing import STAMPER, PlainSealer
 from tests.unit.app_fakes import CREDENTIAL, FakeClock, message
 
 
@@ -110,8 +111,12 @@ class FenceWorld:
         clock = FakeClock()
         recorder = Recorder(self, LocalQueue(), clock)
         loop.create_task(recorder.run())
-        self._handover = Handover(self, clock, self.fence, recorder, Hygiene(self, clock), {Platform.APNS: self})
-        self._registering = Registering(self, clock, self.fence, Targets(self, clock, {}), Proving(self, clock, {}))
+        self._handover = Handover(
+            self, clock, self.fence, recorder, Hygiene(self, clock), {Platform.APNS: self}, STAMPER
+        )
+        self._registering = Registering(
+            self, clock, self.fence, Targets(self, clock, {}), Proving(self, clock, {}), PlainSealer()
+        )
         for bound in setting.bound:
             self.phones.give(*bound)
         self._senders = [self._sending(number, plan) for number, plan in enumerate(setting.senders)]

@@ -13,6 +13,7 @@ from bellhop_server.app.handover import Handover
 from bellhop_server.app.registering import Registering
 from bellhop_server.app.sheet import Sheet
 from bellhop_server.app.sorting import Lot, Sorted, sort
+from bellhop_server.app.stamping import Stamper
 from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import Item
 from bellhop_server.domain.delivery import Reading
@@ -102,17 +103,17 @@ async def follow_without_a_mark(self: Handover, sheet: Sheet, items: Sequence[It
         await self._pass_on(sheet, items, await self._read(sheet, items), mark, deadline)
 
 
-def do_not_follow(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> Sorted:
+def do_not_follow(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros, stamper: Stamper) -> Sorted:
     as_marked = {item.device_id: item.target_digest for item in items}
     devices = {key: each._replace(target_digest=as_marked[key]) for key, each in reading.devices.items()}
-    return sort(sheet, items, reading._replace(devices=devices), now)
+    return sort(sheet, items, reading._replace(devices=devices), now, stamper)
 
 
-def any_binding_will_do(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros) -> Sorted:
+def any_binding_will_do(sheet: Sheet, items: Sequence[Item], reading: Reading, now: Micros, stamper: Stamper) -> Sorted:
     for item in items:
         if item.device_id in reading.devices:
             item.binding_epoch = reading.devices[item.device_id].binding_epoch
-    return sort(sheet, items, reading, now)
+    return sort(sheet, items, reading, now, stamper)
 
 
 def rows_of_the_plan(self: Phones, device_id: str) -> Any:

@@ -11,7 +11,7 @@ from tests.rules.sources import DEVELOPMENT, PRODUCT, ROOT, imported_modules, na
 
 LINES = {"server": 300, "clients": 300, "scripts": 300, "benchmarks": 300, "tests": 400}
 LONGER = {
-    "server/bellhop_server/ports.py": 450,  # What every adapter has to keep is read as one.
+    "server/bellhop_server/ports.py": 600,  # What every adapter has to keep is read as one.
     "server/bellhop_server/domain/errors.py": 400,  # A closed list: one small class for each reason.
 }
 # This file holds what it looks for.

@@ -21,6 +21,7 @@ from bellhop_server.domain.notification import Notification
 from bellhop_server.ports import Work
 from bellhop_server.queue.local import LocalQueue
 from bellhop_server.store.sql_store import SqlStore
+from tests.sealing import STAMPER
 from tests.system.crowd import APP
 
 
@@ -110,7 +111,7 @@ class Worker:
         self.queue = LocalQueue()
         recorder = Recorder(store, self.queue, clock)
         handover = Handover(
-            store, clock, Fence(nullcontext), recorder, Hygiene(store, clock), {Platform.APNS: provider}
+            store, clock, Fence(nullcontext), recorder, Hygiene(store, clock), {Platform.APNS: provider}, STAMPER
         )
         self._deliverer = Deliverer(name, store, self.queue, clock, handover)
         self._parts = (recorder.run(), Planner(store, self.queue, clock).run(), self._deliverer.run())

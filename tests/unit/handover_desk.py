@@ -12,6 +12,7 @@ from bellhop_server.domain.batch import ClaimedBatch
 from bellhop_server.domain.device import Device, Platform
 from bellhop_server.domain.message import Message, Outcome
 from bellhop_server.queue.local import LocalQueue
+from tests.sealing import STAMPER
 from tests.unit.app_fakes import FakeClock, FakeProvider, FakeStore
 
 
@@ -33,6 +34,7 @@ class Desk:
             self.recorder,
             self.hygiene,
             {Platform.APNS: self.provider},
+            STAMPER,
         )
 
     async def carry_out(self, batch: ClaimedBatch) -> None:

@@ -16,6 +16,8 @@ from bellhop_server.domain.errors import (
     ServiceUnavailable,
 )
 from bellhop_server.rpc.auth import WrongAttempts, address_of, presented
+from bellhop_server.store.grant_signer import GrantSigner
+from bellhop_server.store.seal import MasterKey
 from tests.unit.app_fakes import NOW, FakeClock
 
 SENDER = Access((SecretKind.APP,))
@@ -66,7 +68,7 @@ def shows(text: str, kind: SecretKind = SecretKind.APP) -> Presented:
 
 
 def authenticating(store: FakeSecrets, clock: FakeClock | None = None, admin_token: str = "admin") -> Authenticating:
-    return Authenticating(store, clock or FakeClock(), admin_token)
+    return Authenticating(store, clock or FakeClock(), admin_token, GrantSigner(MasterKey(bytes(32))))
 
 
 async def test_a_store_that_is_away_is_told_to_each_and_forgotten() -> None:

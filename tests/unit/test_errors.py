@@ -16,6 +16,7 @@ from bellhop_server.rpc.errors import MAX_STATUS_BYTES, MAX_VIOLATIONS, Ending, 
 EXAMPLES = (
     errors.CredentialsMissing(("app-secret", "client-secret")),
     errors.CredentialsInvalid(),
+    errors.BindGrantExpired(1_763_914_500_000_000),
     errors.DeviceProofRequired("d1"),
     errors.CredentialKindNotAccepted("client-secret", ("app-secret",)),
     errors.DeniedByPolicy("anonymous_policy"),

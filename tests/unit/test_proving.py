@@ -18,6 +18,7 @@ from bellhop_server.domain.delivery import HANDOVER, Answer, Chunk, Verdict
 from bellhop_server.domain.device import DeviceFacts, Platform, Target
 from bellhop_server.domain.errors import ServiceUnavailable
 from bellhop_server.domain.registration import Proof, Register, RegistryAnswer, RegistryCommand, Update
+from tests.sealing import PlainSealer
 from tests.unit.app_fakes import CREDENTIAL, NOW, FakeClock, device
 
 pytestmark = pytest.mark.promise("P2")
@@ -240,7 +241,7 @@ class Office:
     def __init__(self) -> None:
         self.store, self.pushes, clock = Registry(), Pushes(), FakeClock()
         self.registering = Registering(
-            self.store, clock, Fence(nullcontext), Targets(self.store, clock, {}), self.pushes
+            self.store, clock, Fence(nullcontext), Targets(self.store, clock, {}), self.pushes, PlainSealer()
         )
 
     async def register(self, *, authority: bool = False, target: Target | None = TARGET, nonce: str = "") -> None:

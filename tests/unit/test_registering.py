@@ -12,6 +12,7 @@ from bellhop_server.app.registering import Registering
 from bellhop_server.app.targets import Targets
 from bellhop_server.domain.errors import ServiceUnavailable
 from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
+from tests.sealing import PlainSealer
 from tests.unit.app_fakes import NOW, FakeClock
 
 pytestmark = pytest.mark.promise("P5")
@@ -54,7 +55,9 @@ def store() -> Chunks:
 @pytest.fixture
 def registering(store: Chunks) -> Registering:
     clock = FakeClock()
-    return Registering(store, clock, Fence(nullcontext), Targets(store, clock, {}), Proving(store, clock, {}))
+    return Registering(
+        store, clock, Fence(nullcontext), Targets(store, clock, {}), Proving(store, clock, {}), PlainSealer()
+    )
 
 
 async def test_all_chunks_count(registering: Registering, store: Chunks) -> None:

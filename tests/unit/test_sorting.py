@@ -11,6 +11,7 @@ from bellhop_server.domain.application import Credential
 from bellhop_server.domain.delivery import Reading
 from bellhop_server.domain.device import ApnsEnvironment, Device, DeviceState, Platform, Target
 from bellhop_server.domain.message import Audience, AudienceKind, Message, Outcome
+from tests.sealing import STAMPER
 from tests.unit.app_fakes import CREDENTIAL, NOW, batch_of, device, found, message
 
 pytestmark = pytest.mark.promise("P3")
@@ -29,7 +30,7 @@ class Table:
         sent = sent or message()
         brief = Brief(sent, frozenset(sent.audience.exclude_user_ids))
         reading = Reading({each.device_id: found(each) for each in now}, False, list(credentials))
-        self.sorted: Sorted = sort(brief, batch_of(planned).items, reading, NOW)
+        self.sorted: Sorted = sort(brief, batch_of(planned).items, reading, NOW, STAMPER)
 
     @property
     def withheld(self) -> dict[str, tuple[Outcome, str]]:

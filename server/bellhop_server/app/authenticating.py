@@ -10,12 +10,14 @@ from bellhop_server.domain.application import KnownSecret, SecretKind, digest_of
 from bellhop_server.domain.errors import (
     ApplicationNotFound,
     BellhopError,
+    BindGrantExpired,
     CredentialKindNotAccepted,
     CredentialsInvalid,
     CredentialsMissing,
 )
+from bellhop_server.domain.grant import Grant
 from bellhop_server.domain.registration import Proof
-from bellhop_server.ports import ApplicationStore, Clock
+from bellhop_server.ports import ApplicationStore, Clock, GrantSigner
 
 APP_ID = "app-id"
 AUTHORIZATION = "authorization"
@@ -52,18 +54,22 @@ class DeviceSecret(Enum):
 class Access:
     """What a method takes.
 
-    `accepted`: kinds of which one must come, unless `optional`. `admin`: the admin token alone.
+    `accepted`: kinds of which one must come, unless `optional`. `grant`: a bind grant will do, too. `admin`: the admin
+    token alone.
     """
 
     accepted: tuple[SecretKind, ...] = ()
     optional: bool = False
     device_secret: DeviceSecret = DeviceSecret.LIVE
+    grant: bool = False
     admin: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The metadata keys of what it takes."""
-        return (AUTHORIZATION,) if self.admin else tuple(sorted(KEYS[kind] for kind in self.accepted))
+        if self.admin:
+            return (AUTHORIZATION,)
+        return tuple(sorted([*(KEYS[kind] for kind in self.accepted), *([BIND_GRANT] if self.grant else [])]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class Presented:
     app_id: str = ""
     secrets: dict[SecretKind, str] = field(default_factory=dict, repr=False)
     bearer: str = field(default="", repr=False)
-    bind_grant: bool = False
+    bind_grant: str = field(default="", repr=False)
     malformed: bool = False
 
 
@@ -85,7 +91,8 @@ class Caller:
     """Who calls, after all that came has been verified.
 
     `kinds`: the kinds that verified. `devices`: those whose own secret came. `expire_time`: when the first of the
-    secrets ends. For the admin token `app_id` and all else is empty.
+    secrets ends. `grant`: the bind grant that came, which is not over; what it is for is for the rules of the registry
+    to say. For the admin token `app_id` and all else is empty.
     """
 
     app_id: str = ""
@@ -93,14 +100,16 @@ class Caller:
     devices: frozenset[str] = frozenset()
     expire_time: Micros | None = None
     proof: Proof = NO_PROOF
+    grant: Grant | None = None
 
 
 class Authenticating:
     """Verifies credentials. Call `run` beside it: it notes when secrets were used."""
 
-    def __init__(self, store: ApplicationStore, clock: Clock, admin_token: str) -> None:
+    def __init__(self, store: ApplicationStore, clock: Clock, admin_token: str, grants: GrantSigner) -> None:
         self._store = store
         self._clock = clock
+        self._grants = grants
         self._admin_digest = digest_of(admin_token) if admin_token else b""
         self._noted: dict[str, Micros] = {}
         self._to_note: dict[str, Micros] = {}
@@ -108,7 +117,8 @@ class Authenticating:
     async def authenticate(self, presented: Presented, access: Access) -> Caller:
         """The caller, or what is wrong with what came.
 
-        Raises CredentialsMissing, CredentialsInvalid (the same for every cause) and CredentialKindNotAccepted.
+        Raises CredentialsMissing, CredentialsInvalid (the same for every cause), CredentialKindNotAccepted and, for a
+        bind grant, BindGrantExpired.
         """
         if presented.malformed:
             raise CredentialsInvalid()
@@ -121,14 +131,25 @@ class Authenticating:
         now = self._clock.now()
         for claim in claims:
             self._verify(claim, known, presented.app_id, access, now)
-        proved = SecretKind.DEVICE in access.accepted or any(claim.authority for claim in claims)
-        if presented.bind_grant or not all(claim.verified or (claim.becomes_own and proved) for claim in claims):
+        grant = self._granted(presented)
+        proved = SecretKind.DEVICE in access.accepted or grant is not None or any(claim.authority for claim in claims)
+        if not all(claim.verified or (claim.becomes_own and proved) for claim in claims):
             raise CredentialsInvalid()
-        self._check_kinds(claims, access)
+        self._check_kinds(claims, grant, access)
+        if grant is not None and grant.expire_time <= now:
+            raise BindGrantExpired(grant.expire_time)
         if not access.admin and not any(claim.found for claim in claims):
             await self._check_application(presented.app_id)
         await self._note_use(claims, access, now)
-        return _caller(presented, claims)
+        return _caller(presented, claims, grant)
+
+    def _granted(self, presented: Presented) -> Grant | None:
+        if not presented.bind_grant:
+            return None
+        grant = self._grants.read(presented.bind_grant)
+        if grant.app_id != presented.app_id:
+            raise CredentialsInvalid()
+        return grant
 
     def _verify(self, claim: "_Claim", known: Sequence[KnownSecret], app_id: str, access: Access, now: Micros) -> None:
         if claim.key is None and self._admin_digest:
@@ -145,12 +166,14 @@ class Authenticating:
         own = claim.key is SecretKind.DEVICE and access.device_secret is DeviceSecret.OWN
         claim.becomes_own = own and not claim.found and claim.ownable
 
-    def _check_kinds(self, claims: Sequence["_Claim"], access: Access) -> None:
+    def _check_kinds(self, claims: Sequence["_Claim"], grant: Grant | None, access: Access) -> None:
         """All are valid: is each under its own key, and one of them of a kind that the method takes?"""
         for claim in claims:
             if claim.misplaced(access.admin):
                 raise CredentialKindNotAccepted(claim.name, access.keys)
-        if access.optional or any(claim.serves(access) for claim in claims):
+        if grant is not None and not access.grant:
+            raise CredentialKindNotAccepted(BIND_GRANT, access.keys)
+        if access.optional or grant is not None or any(claim.serves(access) for claim in claims):
             return
         for claim in claims:
             if claim.verified:
@@ -233,18 +256,23 @@ class _Claim:
         return (SecretKind.DEVICE if self.becomes_own else self.kind) in access.accepted
 
 
-def _caller(presented: Presented, claims: Sequence[_Claim]) -> Caller:
+def _caller(presented: Presented, claims: Sequence[_Claim], grant: Grant | None) -> Caller:
     found = [secret for claim in claims for secret in claim.found]
+    kinds = frozenset(secret.kind for secret in found)
     ends = [secret.expire_time for secret in found if secret.expire_time is not None]
+    if grant is not None:
+        ends.append(grant.expire_time)
     own = next((claim for claim in claims if claim.key is SecretKind.DEVICE), None)
     return Caller(
         app_id=presented.app_id,
-        kinds=frozenset(secret.kind for secret in found),
+        kinds=kinds,
         devices=frozenset(secret.device_id for secret in found if secret.kind is SecretKind.DEVICE),
         expire_time=min(ends, default=None),
         proof=Proof(
-            authority=any(claim.authority for claim in claims),
+            authority=grant is not None or any(claim.authority for claim in claims),
             device_secret=None if own is None else own.digest,
             device_secret_ownable=own is not None and own.ownable,
+            kinds=kinds,
         ),
+        grant=grant,
     )

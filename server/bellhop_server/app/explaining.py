@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from bellhop_server.app.brief import Brief
 from bellhop_server.app.sorting import Sorted, sort
+from bellhop_server.app.stamping import Stamper
 from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import BATCH_SIZE, Item
 from bellhop_server.domain.delivery import Answer, ProviderRequest
@@ -35,10 +36,11 @@ class Explained:
 class Explaining:
     """Resolves an audience and sorts it like a hand-over, and has the providers say what they would send."""
 
-    def __init__(self, store: Store, providers: Mapping[Platform, Provider], clock: Clock) -> None:
+    def __init__(self, store: Store, providers: Mapping[Platform, Provider], clock: Clock, stamper: Stamper) -> None:
         self._store = store
         self._providers = providers
         self._clock = clock
+        self._stamper = stamper
 
     async def explain(
         self, send: Send, max_devices: int, validate: Callable[[Micros], None]
@@ -68,11 +70,11 @@ class Explaining:
             return []
         device_ids = [item.device_id for item in items]
         reading = await self._store.read_present(brief.message.app_id, _NO_MESSAGE, device_ids)
-        sorted_out = sort(brief, items, reading, now)
+        sorted_out = sort(brief, items, reading, now, self._stamper)
         found: dict[str, ProviderRequest | Outcome] = {}
         # One that moved while it was looked at is explained where it is now.
         again = [item for _, item in sorted_out.moved]
-        for each in (sorted_out, sort(brief, again, reading, now)):
+        for each in (sorted_out, sort(brief, again, reading, now, self._stamper)):
             found.update({item.device_id: outcome for item, outcome, _ in each.withheld})
             found.update(self._requests(brief, each, now))
         return [_explained(item, found[item.device_id]) for item in items]

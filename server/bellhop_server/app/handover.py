@@ -15,6 +15,7 @@ from bellhop_server.app.hygiene import Hygiene
 from bellhop_server.app.recording import Recorder
 from bellhop_server.app.sheet import Sheet
 from bellhop_server.app.sorting import Entry, Lot, sort
+from bellhop_server.app.stamping import Stamper
 from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.batch import ClaimedBatch, Item, NewBatch
 from bellhop_server.domain.delivery import HANDOVER, LEASE, Answer, Reading, Verdict
@@ -43,6 +44,7 @@ class Handover:
         recorder: Recorder,
         hygiene: Hygiene,
         providers: Mapping[Platform, Provider],
+        stamper: Stamper,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -51,6 +53,7 @@ class Handover:
         self._recorder = recorder
         self._hygiene = hygiene
         self._providers = providers
+        self._stamper = stamper
         self._briefs: OrderedDict[int, Brief] = OrderedDict()
 
     async def carry_out(self, batch: ClaimedBatch, settled: Callable[[int], None]) -> bool:
@@ -163,7 +166,7 @@ class Handover:
             for item in items:
                 sheet.withhold(item, Outcome.CANCELLED, "Cancelled", 0, now)
             return
-        sorted_out = sort(sheet.brief, items, reading, now)
+        sorted_out = sort(sheet.brief, items, reading, now, self._stamper)
         for item, outcome, reason in sorted_out.withheld:
             sheet.withhold(item, outcome, reason, 0, now)
         steps = [self._send(sheet, lot, mark, deadline) for lot in sorted_out.lots]

@@ -13,6 +13,7 @@ from bellhop_server.app.targets import Targets
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Target
+from bellhop_server.domain.grant import Grant
 from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.domain.registration import (
     Proof,
@@ -23,7 +24,7 @@ from bellhop_server.domain.registration import (
     UnregisterUser,
     Update,
 )
-from bellhop_server.ports import Clock, Store
+from bellhop_server.ports import Clock, Sealer, Store
 
 _NONCE_BYTES = 24
 
@@ -42,12 +43,15 @@ class Registered:
 class Registering:
     """What apps and back ends ask of the registry."""
 
-    def __init__(self, store: Store, clock: Clock, fence: Fence, targets: Targets, proving: Proving) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, fence: Fence, targets: Targets, proving: Proving, sealer: Sealer
+    ) -> None:
         self._store = store
         self._clock = clock
         self._fence = fence
         self._targets = targets
         self._proving = proving
+        self._sealer = sealer
         self._finishing: set[asyncio.Task[int]] = set()
 
     async def register(
@@ -64,18 +68,25 @@ class Registering:
         binding_ttl: Micros | None = None,
         binding_generation: int | None = None,
         target_nonce: str = "",
+        grant: Grant | None = None,
+        binding_key: bytes = b"",
     ) -> Registered:
         """Binds a device to a user, or to none. `received`: when the call came in; `target_nonce`: what the caller says
-        was pushed to its target, empty for nothing; the others as in `Register`.
+        was pushed to its target, empty for nothing; `grant`: the bind grant that came, whose session is the login's
+        unless that has a name; `binding_key`: what to stamp its notifications with, empty for no stamps; the others as
+        in `Register`.
 
         Raises what the rules of the registry raise, and InvalidRequest.
         """
         target = await self._targets.settle(app_id, target)
         secret, nonce = f"bhd_{secrets.token_urlsafe(32)}", _fresh_nonce(proof, target)
+        device_id = device_id or uuid4().hex
+        if grant is not None:
+            session_id = session_id or grant.session_id
         answer = await self._execute(
             Register(
                 app_id=app_id,
-                device_id=device_id or uuid4().hex,
+                device_id=device_id,
                 user_id=user_id,
                 target=target,
                 facts=facts,
@@ -88,6 +99,8 @@ class Registering:
                 binding_generation=binding_generation,
                 target_nonce=_digest(target_nonce),
                 fresh_nonce=digest_of(nonce) if nonce else b"",
+                grant=grant,
+                sealed_binding_key=self._sealer.seal(binding_key, app_id, device_id) if binding_key else None,
             ),
             nonce,
         )

@@ -6,6 +6,7 @@ from hashlib import blake2b
 
 from bellhop_server.app.brief import Brief
 from bellhop_server.app.fencing import DIGITS
+from bellhop_server.app.stamping import Stamper
 from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.batch import Item
 from bellhop_server.domain.delivery import HANDOVER, Answer, Chunk, Delivery, Reading, Verdict
@@ -46,6 +47,7 @@ class Lot:
             apns_topic=self.way.apns_topic,
             apns_environment=self.way.apns_environment,
             vapid_public_key=self.way.vapid_public_key,
+            message_id=message.message_id,
         )
 
 
@@ -60,9 +62,9 @@ class Sorted:
     withheld: list[tuple[Item, Outcome, str]]
 
 
-def sort(brief: Brief, items: Sequence[Item], reading: Reading, now: Micros) -> Sorted:
+def sort(brief: Brief, items: Sequence[Item], reading: Reading, now: Micros, stamper: Stamper) -> Sorted:
     """Sorts the items by the way they go."""
-    lots: dict[tuple[int, str, int | None, str, Micros | None], Lot | Answer] = {}
+    lots: dict[tuple[int, str, int | None, str, Micros | None, bool], Lot | Answer] = {}
     moved: list[tuple[int, Item]] = []
     withheld: list[tuple[Item, Outcome, str]] = []
     identity = _identity(brief.message)
@@ -79,14 +81,16 @@ def sort(brief: Brief, items: Sequence[Item], reading: Reading, now: Micros) -> 
             moved.append((position, item))
             continue
         ends = device.binding_expire_time
-        until = None
+        until, stamp = None, ""
         if ends is not None:
             if ends <= now:
                 # Anonymous by now, and no binding's end concerns it.
                 ends = None
             elif ends < now + HANDOVER * SECOND:
                 until = ends
-        key = (device.platform, device.apns_topic, device.apns_environment, device.vapid_public_key, until)
+        if device.sealed_binding_key is not None and (ends is not None or device.binding_expire_time is None):
+            stamp = stamper.stamp(brief.message, device)
+        key = (device.platform, device.apns_topic, device.apns_environment, device.vapid_public_key, until, bool(stamp))
         lot = lots.get(key)
         if lot is None:
             way = route(reading.credentials, Place._make(key[:4]))
@@ -103,6 +107,7 @@ def sort(brief: Brief, items: Sequence[Item], reading: Reading, now: Micros) -> 
                 device.supplement,
                 _provider_message_id(identity, item),
                 end if ends is None else min(end, ends),
+                stamp,
             )
         )
         lot.entries.append((item, device, position))

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bellhop_server.domain import DAY, Micros
-from bellhop_server.domain.application import Policy
+from bellhop_server.domain.application import BindingPolicy, Policy, SecretKind
 from bellhop_server.domain.device import Device
-from bellhop_server.domain.errors import StaleBinding
+from bellhop_server.domain.errors import BindGrantExpired, CredentialsInvalid, DeniedByPolicy, StaleBinding
+from bellhop_server.domain.grant import GrantUse
 from bellhop_server.domain.picture import Picture
 from bellhop_server.domain.registration import Register, Unregister
 
@@ -40,6 +41,39 @@ def binding_of(command: Register, before: Device | None, policy: Policy, new_epo
     return Binding(user_id, session_id, new_epoch(), None if user_id is None else command.now, end)
 
 
+def check_binder(command: Register, policy: BindingPolicy) -> None:
+    """Whether the policy takes what the caller binds with. Raises DeniedByPolicy."""
+    if policy is BindingPolicy.SECRET_OR_GRANT or SecretKind.APP in command.proof.kinds:
+        return
+    granted = command.grant is not None
+    secret = SecretKind.CLIENT in command.proof.kinds
+    if not (granted if policy is BindingPolicy.GRANT else secret):
+        raise DeniedByPolicy("binding_policy")
+
+
+def check_grant(command: Register, before: Device | None, picture: Picture) -> None:
+    """Raises CredentialsInvalid for a grant of something else, BindGrantExpired for one that binds no more."""
+    grant = command.grant
+    if grant is None:
+        return
+    if not grant.fits(command.user_id, command.device_id, command.session_id):
+        raise CredentialsInvalid
+    if _ended_since(grant.issue_time, command, picture):
+        raise BindGrantExpired(grant.expire_time)
+    use = picture.grant_uses.get((command.app_id, grant.grant_id))
+    if use is None:
+        return
+    if before is None or (before.device_id, before.binding_epoch) != (use.device_id, use.binding_epoch):
+        raise BindGrantExpired(grant.expire_time)
+
+
+def note_grant(command: Register, binding: Binding, picture: Picture) -> None:
+    """The command succeeds: what it was granted has been used."""
+    if command.grant is not None:
+        use = GrantUse(command.device_id, binding.binding_epoch, command.grant.expire_time)
+        picture.use_grant((command.app_id, command.grant.grant_id), use)
+
+
 def end_bindings(picture: Picture, now: Micros, new_epoch: Callable[[], int]) -> None:
     """Unbinds every device of the picture whose binding has ended by itself. Its secrets stay as they are."""
     for device in picture.ended(now):
@@ -55,14 +89,19 @@ def check_late(command: Register | Unregister, picture: Picture) -> None:
     seen = picture.generations.get((command.app_id, command.device_id))
     if seen is not None and command.binding_generation is not None and command.binding_generation < seen:
         raise StaleBinding(command.device_id, seen)
-    if isinstance(command, Register) and command.user_id is not None and picture.revocations:
-        key = (command.app_id, command.user_id)
-        ended = [picture.revocations.get((*key, session_id), 0) for session_id in {"", command.session_id}]
-        if command.received < max(ended):
-            raise StaleBinding(command.device_id, None)
+    if isinstance(command, Register) and _ended_since(command.received, command, picture):
+        raise StaleBinding(command.device_id, None)
 
 
 def note_generation(command: Register | Unregister, picture: Picture) -> None:
     """The command succeeds: what is lower than its generation will be too late."""
     if command.binding_generation is not None:
         picture.note_generation((command.app_id, command.device_id), command.binding_generation, command.now)
+
+
+def _ended_since(time: Micros, command: Register, picture: Picture) -> bool:
+    """Whether the logins of the user, or of the session, were ended after that time."""
+    if not picture.revocations or command.user_id is None:
+        return False
+    key = (command.app_id, command.user_id)
+    return any(picture.revocations.get((*key, session_id), 0) > time for session_id in {"", command.session_id})

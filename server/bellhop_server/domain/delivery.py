@@ -69,19 +69,23 @@ class Reading(NamedTuple):
 
 class Delivery(NamedTuple):
     """One hand-over: address and supplement of the target, the id by which the provider may know it again on a resend
-    (a UUID), and when it shall stop trying.
+    (a UUID), when it shall stop trying, and the stamp for its binding; empty: none.
     """
 
     address: str
     supplement: str
     provider_message_id: str
     expire_time: Micros
+    stamp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Deliveries of one message to one provider under one credential; with APNs, to one topic in one environment, with
     Web Push to subscriptions made with one VAPID key.
+
+    `message_id` empty: it is no message of anybody, and an app has nothing to report of it. Either all deliveries have
+    a stamp or none has.
 
     `deadline` (monotonic seconds): a request that has not been handed over by then must never be written and is
     answered NOT_SENT. `now_or_never`: ttl 0, the provider shall not keep it, whatever `expire_time` says.
@@ -99,6 +103,12 @@ class Chunk:
     apns_topic: str = ""
     apns_environment: ApnsEnvironment | None = None
     vapid_public_key: str = ""
+    message_id: str = ""
+
+    @property
+    def stamped(self) -> bool:
+        """Whether its deliveries have stamps."""
+        return bool(self.deliveries and self.deliveries[0].stamp)
 
 
 @dataclass(frozen=True, slots=True)

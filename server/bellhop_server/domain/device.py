@@ -78,7 +78,8 @@ class Device:
 
     `refusals`: how often in a row a push service refused the key that the target was made with, since `refused_since`;
     a push that it takes ends the row. `nonce_digest`: SHA-256 of what was pushed to the target of an UNVERIFIED device
-    at `nonce_time`, so that its app can show that it receives there.
+    at `nonce_time`, so that its app can show that it receives there. `sealed_binding_key`: what stamps its
+    notifications for as long as the binding stands; None: nothing does.
     """
 
     app_id: str
@@ -99,13 +100,22 @@ class Device:
     refused_since: Micros | None = None
     nonce_digest: bytes | None = field(default=None, repr=False)
     nonce_time: Micros | None = None
+    sealed_binding_key: bytes | None = field(default=None, repr=False)
 
     def as_of(self, now: Micros) -> "Device":
         """The device as it is at that time: anonymous once its binding has ended by itself, whatever is stored."""
         end = self.binding_expire_time
         if end is None or now < end:
             return self
-        return replace(self, user_id=None, session_id="", bind_time=None, binding_expire_time=None, update_time=end)
+        return replace(
+            self,
+            user_id=None,
+            session_id="",
+            bind_time=None,
+            binding_expire_time=None,
+            update_time=end,
+            sealed_binding_key=None,
+        )
 
 
 class Found(NamedTuple):
@@ -130,6 +140,7 @@ class Found(NamedTuple):
     target_time: Micros
     target_accepted: bool
     refused_since: Micros | None
+    sealed_binding_key: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

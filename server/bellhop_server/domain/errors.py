@@ -4,6 +4,7 @@ BellhopError
 ├── Unauthenticated
 │   ├── CredentialsMissing
 │   ├── CredentialsInvalid
+│   ├── BindGrantExpired
 │   └── DeviceProofRequired
 ├── Forbidden
 │   ├── CredentialKindNotAccepted
@@ -41,7 +42,10 @@ status each becomes is the rpc room's business. `retry_after` is in seconds; Non
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import ClassVar
+
+from bellhop_server.domain import SECOND, Micros
 
 
 class BellhopError(Exception):
@@ -92,6 +96,16 @@ class DeviceProofRequired(Unauthenticated):
 
 class Forbidden(BellhopError):
     """We know who it is; they may not."""
+
+
+class BindGrantExpired(Unauthenticated):
+    """The signature of the bind grant is good, but it binds nobody any more."""
+
+    reason = "BIND_GRANT_EXPIRED"
+
+    def __init__(self, expire_time: Micros) -> None:
+        at = datetime.fromtimestamp(expire_time / SECOND, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        super().__init__("The bind grant is used, or its time is over.", {"expire_time": at})
 
 
 class CredentialKindNotAccepted(Forbidden):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from bellhop_server.domain import DAY, Micros
 from bellhop_server.domain.application import Policy
 from bellhop_server.domain.device import Device, DeviceState
+from bellhop_server.domain.grant import GrantUse
 
 FAREWELL: Micros = 90 * DAY
 
@@ -18,6 +19,9 @@ UserKey = tuple[str, str]
 """(app id, user id)."""
 LoginKey = tuple[str, str, str]
 """(app id, user id, session id); an empty session: all logins of the user."""
+
+GrantKey = tuple[str, str]
+"""(app id, grant id)."""
 
 _NEVER: Micros = 2**63
 
@@ -120,7 +124,7 @@ class Picture:
     the ones in the picture. `count_unverified` tells how many UNVERIFIED devices an application had when the picture
     was taken; it is asked only when one more would be made. `generations`: the highest binding generation that each
     device has shown, as far as a command gives one. `revocations`: when logins were ended, as far as a command binds a
-    device to such a user and had come in before.
+    device to such a user and had come in before. `grant_uses`: what the grants of the commands have bound.
     """
 
     def __init__(
@@ -132,6 +136,7 @@ class Picture:
         count_unverified: Callable[[str], int],
         generations: Mapping[DeviceKey, int] | None = None,
         revocations: Mapping[LoginKey, Micros] | None = None,
+        grant_uses: Mapping[GrantKey, GrantUse] | None = None,
     ) -> None:
         self.loaded: dict[DeviceKey, Device] = {(device.app_id, device.device_id): device for device in devices}
         """Devices as they were."""
@@ -147,6 +152,9 @@ class Picture:
         self.revocations: dict[LoginKey, Micros] = dict(revocations or {})
         self.revoked: set[LoginKey] = set()
         """The revocations that have to be saved."""
+        self.grant_uses: dict[GrantKey, GrantUse] = dict(grant_uses or {})
+        self.granted: set[GrantKey] = set()
+        """The uses that have to be saved."""
         self.keyrings: dict[DeviceKey, Keyring] = {key: Keyring(ring) for key, ring in secrets.items()}
         self._devices: dict[DeviceKey, Device] = {}
         self._holders: dict[TargetKey, Device] = {}
@@ -221,6 +229,11 @@ class Picture:
         """The device has shown this generation, the highest so far or the same again."""
         self.generations[key] = generation
         self.shown[key] = now
+
+    def use_grant(self, key: GrantKey, use: GrantUse) -> None:
+        """A grant has bound a device."""
+        self.grant_uses[key] = use
+        self.granted.add(key)
 
     def revoke(self, key: LoginKey, now: Micros) -> None:
         """These logins were ended."""

@@ -4,21 +4,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bellhop_server.domain import Micros
+from bellhop_server.domain.application import SecretKind
 from bellhop_server.domain.device import Device, DeviceFacts, Target
+from bellhop_server.domain.grant import Grant
 
 
 @dataclass(frozen=True, slots=True)
 class Proof:
     """How the caller has shown what it may do; digests only.
 
-    `authority`: a valid client or app secret came with the call. `device_secret`: SHA-256 of the `device-secret` that
-    came, whatever it is worth; None: none came. `device_secret_ownable`: its text is long enough (32 characters) to
-    become a device's own secret.
+    `authority`: a valid client or app secret, or a bind grant, came with the call. `kinds`: of the secrets that did.
+    `device_secret`: SHA-256 of the `device-secret` that came, whatever it is worth; None: none came.
+    `device_secret_ownable`: its text is long enough (32 characters) to become a device's own secret.
     """
 
     authority: bool
     device_secret: bytes | None = None
     device_secret_ownable: bool = False
+    kinds: frozenset[SecretKind] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ class Register:
     rules say so. `received`: when the call came in, before anything was done about it. `binding_ttl` None: as the
     application's policy says. `binding_generation`: the client's count of its logins and logouts; None: it keeps none.
     `target_nonce`: digest of what the caller says was pushed to its target; None: nothing. `fresh_nonce`: the digest of
-    what will be pushed there if the rules say so.
+    what will be pushed there if the rules say so. `grant`: the bind grant that came; None: none did.
+    `sealed_binding_key`: the key of its stamps; None: it wants none.
     """
 
     app_id: str
@@ -46,6 +50,8 @@ class Register:
     binding_generation: int | None = None
     target_nonce: bytes | None = field(default=None, repr=False)
     fresh_nonce: bytes = field(default=b"", repr=False)
+    grant: Grant | None = None
+    sealed_binding_key: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,10 @@
 """The rules of the registry: who may bind, move and take out a device, and what that does to its token and its secrets.
 
 **Whose a device is.** A device is bound to one user or to none, by one login (`session_id`, empty without a name). Only
-authority (a client or app secret) binds it to a user. `binding_epoch` is new exactly when the device is created or its
-user or session changes, to or from none included, and never comes back; whatever else changes keeps it and `bind_time`.
+authority (a client or app secret, or a bind grant for that user and device: `grant.py`) binds it to a user, and the
+application's policy may leave out the client secret or the grant. `binding_epoch` is new exactly when the device is
+created or its user or session changes, to or from none included, and never comes back; whatever else changes keeps it
+and `bind_time`.
 
 **When a binding ends by itself.** A registration says how long it lasts, else the application's policy does; each
 registration counts anew. From its end on the device is anonymous to every rule and every reader (`Device.as_of`); the
@@ -58,8 +60,16 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.application import AnonymousPolicy
-from bellhop_server.domain.binding import binding_of, check_late, end_bindings, note_generation
+from bellhop_server.domain.application import AnonymousPolicy, Policy
+from bellhop_server.domain.binding import (
+    binding_of,
+    check_binder,
+    check_grant,
+    check_late,
+    end_bindings,
+    note_generation,
+    note_grant,
+)
 from bellhop_server.domain.device import Device, DeviceFacts, DeviceState, Target
 from bellhop_server.domain.device_secrets import apply_secret_rule, check_own_secret, proves_holder, secret_rule
 from bellhop_server.domain.errors import (
@@ -89,7 +99,7 @@ def carry_out(command: RegistryCommand, picture: Picture, new_epoch: Callable[[]
     """Carries one command out on the picture. `new_epoch` gives a number that was never given before.
 
     Raises CredentialsMissing, CredentialsInvalid, DeviceProofRequired, DeniedByPolicy, DeviceNotFound, TargetRequired,
-    QuotaExceeded, StaleBinding, InvalidRequest.
+    BindGrantExpired, QuotaExceeded, StaleBinding, InvalidRequest.
     """
     if command.app_id not in picture.policies:
         # Deleted since its secret was looked at, and all its secrets with it.
@@ -122,8 +132,9 @@ class _Place(NamedTuple):
 
 def _register(command: Register, picture: Picture, new_epoch: Callable[[], int]) -> RegistryAnswer:
     policy = picture.policies[command.app_id]
-    _check_policy(command, policy.anonymous_policy)
+    _check_policy(command, policy)
     before = picture.device((command.app_id, command.device_id))
+    check_grant(command, before, picture)
     holder = _other_holder(command, command.target, picture)
     holder_proved = proves_holder(command, before, holder, picture)
     rule = secret_rule(command, before, picture, holder_proved=holder_proved)
@@ -152,6 +163,7 @@ def _register(command: Register, picture: Picture, new_epoch: Callable[[], int])
         binding_expire_time=binding.binding_expire_time,
         nonce_digest=nonce.digest,
         nonce_time=nonce.issue_time,
+        sealed_binding_key=None if binding.user_id is None else command.sealed_binding_key,
         **place._asdict(),
     )
     if evicted is not None:
@@ -159,6 +171,7 @@ def _register(command: Register, picture: Picture, new_epoch: Callable[[], int])
     picture.put(device)
     apply_secret_rule(rule, command, picture)
     note_generation(command, picture)
+    note_grant(command, binding, picture)
     return RegistryAnswer(
         device=device,
         created=before is None,
@@ -220,11 +233,13 @@ def _unregister_user(command: UnregisterUser, picture: Picture) -> RegistryAnswe
     return RegistryAnswer(removed=len(leaving), departed=tuple(picture.departed))
 
 
-def _check_policy(command: Register, policy: AnonymousPolicy) -> None:
+def _check_policy(command: Register, policy: Policy) -> None:
+    anonymous = policy.anonymous_policy
     if command.user_id is not None:
         if not command.proof.authority:
-            raise CredentialsMissing(("client-secret", "app-secret"))
-    elif policy is AnonymousPolicy.OFF or (policy is AnonymousPolicy.SECRET and not command.proof.authority):
+            raise CredentialsMissing(("client-secret", "app-secret", "bind-grant"))
+        check_binder(command, policy.binding_policy)
+    elif anonymous is AnonymousPolicy.OFF or (anonymous is AnonymousPolicy.SECRET and not command.proof.authority):
         raise DeniedByPolicy("anonymous_policy")
 
 

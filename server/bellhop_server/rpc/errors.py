@@ -23,6 +23,7 @@ _MAX_METADATA = 600
 _CODES: dict[type[errors.BellhopError], grpc.StatusCode] = {
     errors.CredentialsMissing: grpc.StatusCode.UNAUTHENTICATED,
     errors.CredentialsInvalid: grpc.StatusCode.UNAUTHENTICATED,
+    errors.BindGrantExpired: grpc.StatusCode.UNAUTHENTICATED,
     errors.DeviceProofRequired: grpc.StatusCode.UNAUTHENTICATED,
     errors.CredentialKindNotAccepted: grpc.StatusCode.PERMISSION_DENIED,
     errors.DeniedByPolicy: grpc.StatusCode.PERMISSION_DENIED,

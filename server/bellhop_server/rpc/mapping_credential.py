@@ -1,7 +1,10 @@
 """Provider credentials: messages of the contract to nouns of the domain and back. Their secrets go one way only."""
 
+from collections.abc import Sequence
+
 from bellhop.v1 import applications_pb2 as apps
 from bellhop.v1 import device_pb2
+from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.domain.application import (
     ApnsCredential,
     Credential,
@@ -57,3 +60,17 @@ def credential(value: Credential) -> apps.Credential:
         case WebPushCredential(keys, subject):
             shown.web_push.vapid_public_key, shown.web_push.subject = keys[0].public_key, subject
     return shown
+
+
+def client_config(credentials: Sequence[Credential]) -> reg.GetClientConfigResponse:
+    """What of an application's credentials an app needs; all of it is public."""
+    config = reg.GetClientConfigResponse(
+        platforms=[device_pb2.Platform.ValueType(each) for each in sorted({value.platform for value in credentials})]
+    )
+    for value in credentials:
+        match value.secret:
+            case FcmCredential(sender_id=sender_id):
+                config.fcm_sender_id = config.fcm_sender_id or sender_id
+            case WebPushCredential(keys):
+                config.vapid_public_key = config.vapid_public_key or keys[0].public_key
+    return config

@@ -5,12 +5,14 @@ from typing import Any
 
 from bellhop.v1 import device_pb2, push_registry_pb2_grpc
 from bellhop.v1 import push_registry_pb2 as reg
+from bellhop_server.app.granting import Granting
 from bellhop_server.app.registering import Registering
 from bellhop_server.domain.application import SecretKind
 from bellhop_server.domain.device import DeviceState, Platform
 from bellhop_server.domain.errors import CredentialsInvalid
 from bellhop_server.domain.query import DeviceQuery
-from bellhop_server.rpc import mapping
+from bellhop_server.ports import ApplicationStore
+from bellhop_server.rpc import mapping, mapping_credential
 from bellhop_server.rpc.calls import caller, received
 from bellhop_server.rpc.mapping_target import target_of
 from bellhop_server.rpc.pages import BY_ID, Paging, Position
@@ -29,8 +31,10 @@ _KINDS = {
 class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
     """Maps the PushRegistry service to `Registering`."""
 
-    def __init__(self, registering: Registering) -> None:
+    def __init__(self, registering: Registering, granting: Granting, store: ApplicationStore) -> None:
         self._registering = registering
+        self._granting = granting
+        self._store = store
 
     async def RegisterDevice(self, request: reg.RegisterDeviceRequest, context: Any) -> reg.RegisterDeviceResponse:
         validate(request)
@@ -45,6 +49,8 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
             session_id=request.session_id,
             binding_ttl=mapping.micros_of(request.binding_ttl) if request.HasField("binding_ttl") else None,
             binding_generation=_generation(request),
+            grant=caller().grant,
+            binding_key=request.binding_key,
         )
         return reg.RegisterDeviceResponse(
             device=mapping.device(registered.device),
@@ -138,11 +144,29 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
         total = await self._registering.count(query) if request.return_total_size else None
         return reg.ListDevicesResponse(devices=page, next_page_token=token, total_size=total)
 
+    async def CreateBindGrant(self, request: reg.CreateBindGrantRequest, context: Any) -> reg.CreateBindGrantResponse:
+        validate(request)
+        text, expire_time = self._granting.grant(
+            caller().app_id,
+            request.user_id,
+            request.device_id,
+            request.session_id,
+            mapping.micros_of(request.ttl) if request.HasField("ttl") else None,
+        )
+        return reg.CreateBindGrantResponse(bind_grant=text, expire_time=mapping.timestamp(expire_time))
+
+    async def GetClientConfig(self, request: reg.GetClientConfigRequest, context: Any) -> reg.GetClientConfigResponse:
+        validate(request)
+        return mapping_credential.client_config(await self._store.list_credentials(caller().app_id))
+
     async def CheckCredential(self, request: reg.CheckCredentialRequest, context: Any) -> reg.CheckCredentialResponse:
         validate(request)
         return reg.CheckCredentialResponse(
             app_id=caller().app_id,
-            kinds=[_KINDS[kind] for kind in sorted(caller().kinds)],
+            kinds=[
+                *(_KINDS[kind] for kind in sorted(caller().kinds)),
+                *([reg.CREDENTIAL_KIND_BIND_GRANT] if caller().grant is not None else []),
+            ],
             expire_time=mapping.optional_timestamp(caller().expire_time),
         )
 

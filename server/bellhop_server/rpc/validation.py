@@ -16,6 +16,7 @@ from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.domain import Micros
 from bellhop_server.rpc.rules import APP_ID, LOCALE, MESSAGE_ID, TIME_ZONE, Findings
 from bellhop_server.rpc.validation_credential import validate_delete_credential, validate_set_credential
+from bellhop_server.rpc.validation_grant import SESSION_LENGTH, validate_binding_key, validate_create_bind_grant
 from bellhop_server.rpc.validation_message import validate_explain_send, validate_send
 from bellhop_server.rpc.validation_target import validate_target
 
@@ -24,7 +25,6 @@ ATTRIBUTE_LENGTH = 256
 DISPLAY_NAME_LENGTH = 128
 MAX_OVERLAP = timedelta(days=90)
 CURSOR_LENGTH = 128
-SESSION_LENGTH = 255
 NONCE_LENGTH = 128
 SHORTEST_BINDING = timedelta(minutes=1)
 LONGEST_BINDING = timedelta(days=400)
@@ -44,6 +44,7 @@ def _register_device(found: Findings, request: reg.RegisterDeviceRequest) -> Non
     found.text("session_id", request.session_id, SESSION_LENGTH, controls=False)
     if request.HasField("binding_ttl"):
         found.duration("binding_ttl", request.binding_ttl, LONGEST_BINDING, SHORTEST_BINDING)
+    validate_binding_key(found, request.binding_key)
     _binding_generation(found, request)
 
 
@@ -220,6 +221,8 @@ _RULES: dict[type[Message], Callable[[Findings, Any], None]] = {
     reg.UpdateDeviceRequest: _update_device,
     reg.GetDeviceRequest: _get_device,
     reg.ListDevicesRequest: _list_devices,
+    reg.CreateBindGrantRequest: validate_create_bind_grant,
+    reg.GetClientConfigRequest: _nothing,
     reg.CheckCredentialRequest: _nothing,
     notes.SendRequest: validate_send,
     notes.WatchMessageRequest: _watch_message,

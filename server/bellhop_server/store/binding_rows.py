@@ -1,4 +1,4 @@
-"""What outlives a binding: the generations that devices have shown, and when logins were ended."""
+"""What outlives a binding: generations that devices have shown, when logins were ended, what grants were used for."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ from bellhop_server.domain.device import user_key
 from bellhop_server.domain.picture import LoginKey, Picture
 from bellhop_server.domain.registration import UnregisterUser
 from bellhop_server.store.bulk import delete_some, insert_many
-from bellhop_server.store.tables import binding_generations, devices, revocations
+from bellhop_server.store.tables import binding_generations, devices, grant_uses, revocations
 
 # Devices of a user that one transaction takes out, since others' writes wait for it on SQLite.
 CHUNK = 100
@@ -46,6 +46,11 @@ def save_lateness(connection: Connection, picture: Picture) -> None:
         ended = sorted(map(_revocation, picture.revoked, map(picture.revocations.__getitem__, picture.revoked)))
         columns = ("app_id", "user_key", "session_id", "revoke_time")
         insert_many(connection, revocations, columns, ended, _NOTE_REVOCATION)
+    if picture.granted:
+        used = sorted((*key, *picture.grant_uses[key]) for key in picture.granted)
+        use_columns = ("app_id", "grant_id", "device_id", "binding_epoch", "expire_time")
+        # There already: the same device showed it again, for the binding that it has made.
+        insert_many(connection, grant_uses, use_columns, used, "DO NOTHING")
 
 
 def _revocation(key: LoginKey, at: Micros) -> tuple[str, bytes, str, Micros]:
@@ -61,3 +66,8 @@ def forget_generations(connection: Connection, now: Micros, limit: int) -> int:
 def forget_revocations(connection: Connection, now: Micros, limit: int) -> int:
     """Deletes those that nobody can be too late for any more; returns how many."""
     return delete_some(connection, revocations, revocations.c.revoke_time <= now - REVOCATION_LIFE, limit)
+
+
+def forget_grants(connection: Connection, now: Micros, limit: int) -> int:
+    """Deletes the uses of those that have ended; returns how many."""
+    return delete_some(connection, grant_uses, grant_uses.c.expire_time <= now, limit)

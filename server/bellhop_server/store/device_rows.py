@@ -35,6 +35,7 @@ COLUMNS = (
     "refused_since",
     "nonce_digest",
     "nonce_time",
+    "sealed_binding_key",
 )
 
 # Looking a member up is several times faster than calling its enum, and a fence read maps hundreds of rows.
@@ -76,6 +77,7 @@ def to_row(device: Device) -> tuple[Any, ...]:
         device.refused_since,
         device.nonce_digest,
         device.nonce_time,
+        device.sealed_binding_key,
     )
 
 
@@ -113,6 +115,7 @@ def to_devices(rows: Iterable[Sequence[Any]]) -> list[Device]:
         refused_since,
         nonce_digest,
         nonce_time,
+        sealed_binding_key,
     ) in rows:
         facts = known.get((locale, time_zone, app_version, attributes))
         if facts is None:
@@ -145,6 +148,7 @@ def to_devices(rows: Iterable[Sequence[Any]]) -> list[Device]:
                 refused_since,
                 nonce_digest,
                 nonce_time,
+                sealed_binding_key,
             )
         )
     return found

@@ -26,11 +26,12 @@ from sqlalchemy.sql.expression import any_
 from bellhop_server.domain import Micros
 from bellhop_server.domain.application import AnonymousPolicy, BindingPolicy, Policy, SecretKind
 from bellhop_server.domain.device import user_key
-from bellhop_server.domain.picture import DeviceKey, DeviceSecret, LoginKey, Picture, TargetKey
+from bellhop_server.domain.grant import GrantUse
+from bellhop_server.domain.picture import DeviceKey, DeviceSecret, GrantKey, LoginKey, Picture, TargetKey
 from bellhop_server.domain.quota import UNVERIFIED_DEVICES
 from bellhop_server.domain.registration import Expire, Register, RegistryCommand, Unregister, UnregisterUser, Update
 from bellhop_server.store import device_rows
-from bellhop_server.store.tables import applications, binding_generations, devices, revocations, secrets
+from bellhop_server.store.tables import applications, binding_generations, devices, grant_uses, revocations, secrets
 
 
 def unnamed_targets(connection: Connection, commands: Sequence[RegistryCommand]) -> set[TargetKey]:
@@ -67,6 +68,7 @@ def load_picture(
     presented: set[bytes] = set()
     bound: dict[tuple[str, bytes], str] = {}
     numbered: set[str] = set()
+    grants: set[str] = set()
     now = since = commands[0].now
     for command in commands:
         now = max(now, command.now)
@@ -87,6 +89,9 @@ def load_picture(
         if isinstance(command, Register) and command.user_id is not None:
             bound[command.app_id, user_key(command.user_id)] = command.user_id
             since = min(since, command.received)
+            if command.grant is not None:
+                since = min(since, command.grant.issue_time)
+                grants.add(command.grant.grant_id)
 
     names: dict[str, Any] = {
         "apps": list({command.app_id for command in commands}),
@@ -134,7 +139,12 @@ def load_picture(
         for app_id, device_id, generation in connection.execute(queries.generations, names):
             generations[app_id, device_id] = generation
 
-    return Picture(found, keyrings, policies, counts, count_unverified, generations, revocations)
+    uses: dict[GrantKey, GrantUse] = {}
+    if grants:
+        for app_id, grant_id, *use in connection.execute(queries.grant_uses, names | {"grants": list(grants)}):
+            uses[app_id, grant_id] = GrantUse._make(use)
+
+    return Picture(found, keyrings, policies, counts, count_unverified, generations, revocations, uses)
 
 
 class _Queries:
@@ -205,6 +215,9 @@ class _Queries:
         shown = binding_generations.c
         self.generations: Select[Any] = select(shown.app_id, shown.device_id, shown.generation).where(
             among(shown.app_id, "apps"), among(shown.device_id, "numbered")
+        )
+        self.grant_uses: Select[Any] = select(grant_uses).where(
+            among(grant_uses.c.app_id, "apps"), among(grant_uses.c.grant_id, "grants")
         )
         unverified: ColumnElement[bool] = literal_column("devices.state = 3")
         some: Select[Any] = select(devices.c.app_id).where(devices.c.app_id == bindparam("app_id"), unverified)

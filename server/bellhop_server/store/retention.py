@@ -6,7 +6,7 @@ from functools import partial
 from sqlalchemy import Connection, delete, func, select, update
 
 from bellhop_server.domain import DAY, Micros
-from bellhop_server.store.binding_rows import forget_generations, forget_revocations
+from bellhop_server.store.binding_rows import forget_generations, forget_grants, forget_revocations
 from bellhop_server.store.bulk import delete_some
 from bellhop_server.store.database import Database
 from bellhop_server.store.tables import messages, outcome_counts, payloads, request_ids, results
@@ -24,8 +24,7 @@ class SqlRetention:
     async def sweep(self, now: Micros, limit: int) -> int:
         """See `ports.MessageStore`. A transaction for each kind, so that others' writes come in between."""
         swept = 0
-        steps = (_erase_payloads, _delete_messages, _forget_requests, forget_generations, forget_revocations)
-        for step in steps:
+        for step in _STEPS:
             if (left := limit - swept) > 0:
                 swept += await self._database.write(partial(step, now=now, limit=left))
         return swept
@@ -79,3 +78,13 @@ def _delete_whole(connection: Connection, refs: Sequence[int]) -> int:
 
 def _forget_requests(connection: Connection, now: Micros, limit: int) -> int:
     return delete_some(connection, request_ids, request_ids.c.forget_time <= now, limit)
+
+
+_STEPS = (
+    _erase_payloads,
+    _delete_messages,
+    _forget_requests,
+    forget_generations,
+    forget_revocations,
+    forget_grants,
+)

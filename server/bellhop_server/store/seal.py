@@ -13,6 +13,8 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Connection, select, update
 
 from bellhop_server.store.bulk import insert_many
@@ -37,12 +39,13 @@ class MasterKey:
 
     def __init__(self, key: bytes, *former: bytes) -> None:
         """Raises KeyRefused unless each has 32 bytes."""
-        self._ciphers: dict[bytes, AESGCM] = {}
+        self._keys: dict[bytes, bytes] = {}
         for each in (key, *former):
             if len(each) != 32:
                 raise KeyRefused(f"The master key has {len(each)} bytes; it must have 32.")
-            self._ciphers[hashlib.sha256(b"bellhop master key id" + each).digest()[:_KEY_ID]] = AESGCM(each)
-        self._id = next(iter(self._ciphers))
+            self._keys[hashlib.sha256(b"bellhop master key id" + each).digest()[:_KEY_ID]] = each
+        self._ciphers = {key_id: AESGCM(each) for key_id, each in self._keys.items()}
+        self._id = next(iter(self._keys))
 
     @property
     def rotating(self) -> bool:
@@ -73,6 +76,13 @@ class MasterKey:
             raise KeyRefused(f"Cannot use {path}: {error}") from error
         return cls.parse(text)
 
+    def derive(self, purpose: bytes) -> dict[str, bytes]:
+        """A key of 32 bytes for that purpose from each of them, by its id, the present one first (RFC 5869)."""
+        return {
+            key_id.hex(): HKDF(SHA256(), 32, salt=None, info=b"bellhop " + purpose).derive(each)
+            for key_id, each in self._keys.items()
+        }
+
     def seal(self, plain: bytes, *place: str | int) -> bytes:
         """Seals it for one place (application, kind, id, version): it opens there only."""
         nonce = secrets.token_bytes(_NONCE)
@@ -92,6 +102,29 @@ class MasterKey:
             return cipher.decrypt(sealed[head : head + _NONCE], sealed[head + _NONCE :], _associated(place))
         except (InvalidTag, ValueError):
             raise SealBroken("It is damaged or stands in another's place.") from None
+
+
+class BindingKeys:
+    """Implements `ports.Sealer` under a master key."""
+
+    def __init__(self, master_key: MasterKey) -> None:
+        self._master_key = master_key
+
+    def seal(self, key: bytes, app_id: str, device_id: str) -> bytes:
+        """See `ports.Sealer`."""
+        return self._master_key.seal(key, *binding_key_place(app_id, device_id))
+
+    def open(self, sealed: bytes, app_id: str, device_id: str) -> bytes | None:
+        """See `ports.Sealer`."""
+        try:
+            return self._master_key.open(sealed, *binding_key_place(app_id, device_id))
+        except SealBroken:
+            return None
+
+
+def binding_key_place(app_id: str, device_id: str) -> tuple[str, ...]:
+    """Where the binding key of a device is sealed for."""
+    return app_id, "binding-key", device_id
 
 
 def add_key(path: Path) -> None:

@@ -35,9 +35,10 @@ class ApnsErrand:
         self.account = account
         self.line = line
         self.scope = (environment.name, topic)
-        self.largest_body = len(rendered.body)
+        self.largest_body = len(rendered.stamped(chunk.deliveries[0].stamp))
         self._deliveries = chunk.deliveries
         self._body = rendered.body
+        self._stamped = rendered.stamped
         self._kept = rendered.kept
         self._fields = ((b"apns-topic", topic.encode()), *rendered.fields)
         self._clock = clock
@@ -46,7 +47,7 @@ class ApnsErrand:
 
     def request(self, number: int) -> tuple[Headers, bytes]:
         """See `Errand`."""
-        address, _, provider_message_id, expire_time = self._deliveries[number]
+        address, _, provider_message_id, expire_time, stamp = self._deliveries[number]
         if expire_time != self._expire_time:
             # Neighbours mostly have the same.
             self._expire_time = expire_time
@@ -59,7 +60,7 @@ class ApnsErrand:
             *self._fields,
             *self._expiration,
             (b"apns-id", provider_message_id.encode()),
-        ], self._body
+        ], self._stamped(stamp) if stamp else self._body
 
     def accepted(self, number: int, reply: Reply, connection: Connection) -> Answer:
         """See `Errand`."""

@@ -20,12 +20,13 @@ def explain(chunk: Chunk, settings: ApnsSettings) -> list[ProviderRequest | Answ
     requests: list[ProviderRequest | Answer] = []
     for delivery in chunk.deliveries:
         kept = {"apns-expiration": expiration(delivery.expire_time)[1].decode()} if rendered.kept else {}
+        body = rendered.stamped(delivery.stamp)
         requests.append(
             ProviderRequest(
                 url=f"https://{origin.authority}/3/device/{shortened(delivery.address)}",
                 headers=fields | kept | {"apns-id": delivery.provider_message_id},
-                body=rendered.body.decode(),
-                body_size=len(rendered.body),
+                body=body.decode(),
+                body_size=len(body),
                 body_limit=rendered.largest,
             )
         )

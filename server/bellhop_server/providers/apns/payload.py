@@ -11,10 +11,14 @@ from typing import Any, NamedTuple
 from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.delivery import Answer, Chunk, Verdict
 from bellhop_server.domain.notification import ApnsOverride, ApnsPushType, Notification, Priority
+from bellhop_server.domain.stamp import STAMP_LENGTH
 
 LARGEST = 4096
 LARGEST_VOIP = 5120
 LARGEST_COLLAPSE_ID = 64
+
+_STAMP = b',"stamp":"%s"}}'
+_STAMP_SIZE = len(_STAMP % b"") - len(b"}}") + STAMP_LENGTH
 
 _NOW = b"10"
 _SAVING_POWER = b"5"
@@ -48,7 +52,7 @@ class Rendered:
     """A body of JSON, the header fields that go with it, and the suffix of the topic.
 
     `largest`: bytes that APNs takes of such a body. `kept`: APNs may keep it for a while, and each request is to say by
-    `expiration` for how long.
+    `expiration` for how long. `ours`: the body ends with an object of ours that has something in it.
     """
 
     body: bytes
@@ -56,6 +60,11 @@ class Rendered:
     suffix: str
     kept: bool
     largest: int
+    ours: bool
+
+    def stamped(self, stamp: str) -> bytes:
+        """The body for one delivery. An empty stamp is none."""
+        return self.body[:-2] + _STAMP % stamp.encode() if stamp and self.ours else self.body
 
     def topic(self, bundle_id: str) -> str:
         """The `apns-topic` for an app; one that was registered with the suffix keeps it."""
@@ -73,13 +82,18 @@ def render(chunk: Chunk) -> Rendered | Answer:
     payload = _payload(notification, apns, push_type)
     if not payload or (push_type is ApnsPushType.ALERT and payload == {"aps": {}}):
         return Answer(Verdict.PAYLOAD_INVALID, reason="PayloadEmpty")
+    # A management command is for the system, which wants nothing else in it.
+    ours = bool(chunk.message_id) and push_type is not ApnsPushType.MDM
+    if ours:
+        # Last, since a stamp is put in behind it.
+        payload["bellhop"] = payload.pop("bellhop", {}) | {"message_id": chunk.message_id}
     try:
         # Escapes would make six bytes of a letter that is two in UTF-8, and Apple counts bytes.
         body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     except (ValueError, RecursionError):
         return Answer(Verdict.PAYLOAD_INVALID, reason="BadRequestPayload")
     largest = LARGEST_VOIP if push_type is ApnsPushType.VOIP else LARGEST
-    if len(body) > largest:
+    if len(body) + (_STAMP_SIZE if chunk.stamped else 0) > largest:
         return Answer(Verdict.PAYLOAD_TOO_LARGE, reason="PayloadTooLarge")
     fields = [
         (b"apns-push-type", _TYPES[push_type].name),
@@ -91,7 +105,7 @@ def render(chunk: Chunk) -> Rendered | Answer:
     if not kept:
         # "Try once, store nothing"; without the header APNs would keep it for up to 30 days.
         fields.append((b"apns-expiration", b"0"))
-    return Rendered(body, tuple(fields), _TYPES[push_type].suffix, kept, largest)
+    return Rendered(body, tuple(fields), _TYPES[push_type].suffix, kept, largest, ours)
 
 
 def expiration(expire_time: Micros) -> tuple[bytes, bytes]:

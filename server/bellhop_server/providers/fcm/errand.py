@@ -47,7 +47,7 @@ class FcmErrand:
         delivery = self._deliveries[number]
         authorization = self._shown[number] = self.access.authorization
         body = self._rendered.body(
-            self._addresses[number], delivery.supplement, delivery.expire_time, self._clock.now()
+            self._addresses[number], delivery.supplement, delivery.expire_time, self._clock.now(), delivery.stamp
         )
         return [*self.line.head, authorization], body
 

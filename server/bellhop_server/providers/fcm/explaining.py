@@ -24,8 +24,8 @@ def explain(chunk: Chunk, settings: FcmSettings, now: Micros) -> list[ProviderRe
         return [rendered] * len(chunk.deliveries)
     url = f"https://{settings.origin.authority}{path(credential.project_id)}"
     requests: list[ProviderRequest | Answer] = []
-    for address, supplement, _, expire_time in chunk.deliveries:
+    for address, supplement, _, expire_time, stamp in chunk.deliveries:
         cut = json.dumps(shortened(address), ensure_ascii=False).encode()
-        body = rendered.body(cut, supplement, expire_time, now).decode()
+        body = rendered.body(cut, supplement, expire_time, now, stamp).decode()
         requests.append(ProviderRequest(url, dict(_HEADERS), body, body_size=rendered.size, body_limit=LARGEST))
     return requests

@@ -14,10 +14,13 @@ from typing import Any
 from bellhop_server.domain import SECOND, Micros
 from bellhop_server.domain.delivery import Answer, Chunk, Verdict
 from bellhop_server.domain.notification import ApnsOverride, ApnsPushType, FcmOverride, Notification, Priority
+from bellhop_server.domain.stamp import STAMP_LENGTH
 from bellhop_server.providers.apns.payload import aps_of
 
 LARGEST = 4096
 LONGEST_TTL = 2_419_200
+
+_STAMP = "bellhop_stamp"
 
 INSTALLATION = "fid"
 """The supplement of a target that is a Firebase installation id."""
@@ -46,8 +49,9 @@ class Content:
 class Rendered:
     """A message without its target and the time that is left to it. `size`: bytes of what Google limits."""
 
-    def __init__(self, message: dict[str, Any], *, size: int, kept: bool, own_ttl: bool) -> None:
-        """`kept`: Google may keep it for a while. `own_ttl`: the sender has written a `ttl` for Android itself.
+    def __init__(self, message: dict[str, Any], *, size: int, kept: bool, own_ttl: bool, longest_stamp: str) -> None:
+        """`message` ends with its data if it has any. `kept`: Google may keep it for a while. `own_ttl`: the sender has
+        written a `ttl` for Android itself.
 
         Raises ValueError or RecursionError for what JSON cannot say.
         """
@@ -60,18 +64,22 @@ class Rendered:
         self._own_ttl = own_ttl
         self._prefix = b""
         self._set_time(LONGEST_TTL, _LATEST)
-        self.frame = len(self.body(b"", "", _LATEST * SECOND, 0))
+        self.frame = len(self.body(b"", "", _LATEST * SECOND, 0, longest_stamp))
         """Bytes of a body around its target, at most."""
 
-    def body(self, address: bytes, supplement: str, expire_time: Micros, now: Micros) -> bytes:
-        """The request's body for one target; `address` as JSON."""
+    def body(self, address: bytes, supplement: str, expire_time: Micros, now: Micros, stamp: str = "") -> bytes:
+        """The request's body for one target; `address` as JSON, `stamp` empty for none."""
         ttl = min(max((expire_time - now + SECOND // 2) // SECOND, 0), LONGEST_TTL) if self._kept else 0
         # APNs wants the moment, and 0 for "try once".
         expiration = max(expire_time // SECOND, 1) if ttl else 0
         if (ttl, expiration) != self._time:
             # Neighbours mostly have the same.
             self._set_time(ttl, expiration)
-        return b'%s,"%s":%s}}' % (self._prefix, b"fid" if supplement == INSTALLATION else b"token", address)
+        kind = b"fid" if supplement == INSTALLATION else b"token"
+        if stamp:
+            # Into the data, behind the id of the message.
+            return b'%s,"%s":"%s"},"%s":%s}}' % (self._prefix[:-1], _STAMP.encode(), stamp.encode(), kind, address)
+        return b'%s,"%s":%s}}' % (self._prefix, kind, address)
 
     def _set_time(self, ttl: int, expiration: int) -> None:
         self._time = (ttl, expiration)
@@ -95,16 +103,25 @@ def render(chunk: Chunk) -> Rendered | Answer:
     if any(_RESERVED.fullmatch(key) for key in data):
         return Answer(Verdict.PAYLOAD_INVALID, reason="ReservedDataKey")
     android = _merged(_android(content), content.fcm.android)
-    message: dict[str, Any] = {"data": data} if data else {}
     notification = _block(content) if content.shown else {}
-    if notification:
-        message["notification"] = notification
+    message: dict[str, Any] = {"notification": notification} if notification else {}
     message |= {"android": android, "apns": _apns(content), "webpush": _webpush(content)}
-    size = _size(notification) + _size(data)
+    if chunk.message_id:
+        data["bellhop_message_id"] = chunk.message_id
+    if data:
+        message["data"] = data
+    stamp = "-" * STAMP_LENGTH if chunk.stamped else ""
+    size = _size(notification) + _size(data) + (_size({_STAMP: stamp}) if stamp else 0)
     if size > LARGEST:
         return Answer(Verdict.PAYLOAD_TOO_LARGE, reason="PayloadTooLarge")
     try:
-        return Rendered(message, size=size, kept=not chunk.now_or_never, own_ttl="ttl" in content.fcm.android)
+        return Rendered(
+            message,
+            size=size,
+            kept=not chunk.now_or_never,
+            own_ttl="ttl" in content.fcm.android,
+            longest_stamp=stamp,
+        )
     except (ValueError, RecursionError):
         return Answer(Verdict.PAYLOAD_INVALID, reason="NotJson")
 

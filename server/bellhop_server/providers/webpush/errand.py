@@ -36,7 +36,7 @@ class WebPushErrand:
         self.account = account
         self.line = line
         self.scope = (line.host,)
-        self.largest_body = len(rendered.plaintext) + OVERHEAD
+        self.largest_body = len(rendered.stamped(chunk.deliveries[0].stamp)) + OVERHEAD
         self._rendered = rendered
         self._paths = paths
         self._authorization = (b"authorization", authorization)
@@ -45,7 +45,7 @@ class WebPushErrand:
 
     def request(self, number: int) -> tuple[Headers, bytes]:
         """See `Errand`."""
-        _, supplement, _, expire_time = self.chunk.deliveries[number]
+        _, supplement, _, expire_time, stamp = self.chunk.deliveries[number]
         p256dh, _, auth = supplement.partition(".")
         rendered, line = self._rendered, self.line
         headers = [
@@ -55,7 +55,7 @@ class WebPushErrand:
             *rendered.fields,
             *rendered.lasting(expire_time, self._clock.now(), line.host),
         ]
-        return headers, encrypt(rendered.plaintext, recipient(p256dh, auth))
+        return headers, encrypt(rendered.stamped(stamp), recipient(p256dh, auth))
 
     def accepted(self, number: int, reply: Reply, connection: Connection) -> Answer:
         """See `Errand`."""

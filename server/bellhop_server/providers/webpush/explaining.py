@@ -16,18 +16,19 @@ def explain(chunk: Chunk, hosts: Hosts, now: Micros) -> list[ProviderRequest | A
     common = {name.decode(): value.decode() for name, value in rendered.fields}
     common["authorization"] = f"vapid t=…, k={chunk.vapid_public_key}"
     requests: list[ProviderRequest | Answer] = []
-    for address, _, _, expire_time in chunk.deliveries:
+    for address, _, _, expire_time, stamp in chunk.deliveries:
         endpoint = hosts.check(address)
         if isinstance(endpoint, str):
             requests.append(BLOCKED)
             continue
+        plaintext = rendered.stamped(stamp)
         lasting = {name.decode(): value.decode() for name, value in rendered.lasting(expire_time, now, endpoint.host)}
         requests.append(
             ProviderRequest(
                 url=endpoint.origin + shortened(endpoint.path),
                 headers=common | lasting,
-                body=rendered.plaintext.decode(),
-                body_size=len(rendered.plaintext) + OVERHEAD,
+                body=plaintext.decode(),
+                body_size=len(plaintext) + OVERHEAD,
                 body_limit=LARGEST_BODY,
             )
         )

@@ -12,6 +12,7 @@ from typing import Any
 from bellhop_server.domain import DAY, SECOND, Micros
 from bellhop_server.domain.delivery import Answer, Chunk, Verdict
 from bellhop_server.domain.notification import Notification, Priority, WebPushOverride
+from bellhop_server.domain.stamp import STAMP_LENGTH
 from bellhop_server.providers.webpush.encryption import LARGEST_PLAINTEXT
 
 VERSION = 1
@@ -29,16 +30,26 @@ _NO_OVERRIDE = WebPushOverride()
 _OTHERS = (".googleapis.com", ".mozilla.com", ".apple.com")
 _CACHE_POLICY = b"x-wns-cache-policy"
 
+_STAMP = b',"stamp":"%s"}'
+_STAMP_SIZE = len(_STAMP % b"") - len(b"}") + STAMP_LENGTH
+
 Field = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A body before encryption, and the header fields that are the same for all. `kept`: ttl was not 0."""
+    """A body before encryption, and the header fields that are the same for all. `kept`: ttl was not 0. `ours`: the
+    body is an object of ours, not the sender's.
+    """
 
     plaintext: bytes
     fields: tuple[Field, ...]
     kept: bool
+    ours: bool
+
+    def stamped(self, stamp: str) -> bytes:
+        """The body for one delivery, before encryption. An empty stamp is none."""
+        return self.plaintext[:-1] + _STAMP % stamp.encode() if stamp and self.ours else self.plaintext
 
     def lasting(self, expire_time: Micros, now: Micros, host: str) -> tuple[Field, ...]:
         """The header fields that say how long the push service of that host may keep it: at most 28 days."""
@@ -58,10 +69,11 @@ def render(chunk: Chunk) -> Rendered | Answer:
     override = notification.web_push or _NO_OVERRIDE
     key = notification.collapse_key if override.collapse_key is None else override.collapse_key
     try:
-        plaintext = (override.raw_payload or _encode(_envelope(notification, override, key))).encode()
+        plaintext = (override.raw_payload or _encode(_envelope(chunk, override, key))).encode()
     except (ValueError, RecursionError):
         return Answer(Verdict.PAYLOAD_INVALID, reason="NotJson")
-    if len(plaintext) > LARGEST_PLAINTEXT:
+    ours = not override.raw_payload
+    if len(plaintext) + (_STAMP_SIZE if ours and chunk.stamped else 0) > LARGEST_PLAINTEXT:
         return Answer(Verdict.PAYLOAD_TOO_LARGE, reason="PayloadTooLarge")
     fields = [
         (b"content-encoding", b"aes128gcm"),
@@ -70,10 +82,11 @@ def render(chunk: Chunk) -> Rendered | Answer:
     ]
     if key:
         fields.append((b"topic", _topic(key)))
-    return Rendered(plaintext, tuple(fields), kept=not chunk.now_or_never)
+    return Rendered(plaintext, tuple(fields), kept=not chunk.now_or_never, ours=ours)
 
 
-def _envelope(notification: Notification, override: WebPushOverride, key: str) -> dict[str, Any]:
+def _envelope(chunk: Chunk, override: WebPushOverride, key: str) -> dict[str, Any]:
+    notification = chunk.notification
     options: dict[str, Any] = {
         "body": notification.body if override.body is None else override.body,
         "image": notification.image_url,
@@ -85,6 +98,7 @@ def _envelope(notification: Notification, override: WebPushOverride, key: str) -
         "options": {name: value for name, value in options.items() if value} | override.options,
         "category": notification.category,
         "silent": notification.silent,
+        "message_id": chunk.message_id,
     }
     envelope = {"bellhop": VERSION} | {name: value for name, value in fields.items() if value}
     if notification.badge is not None:
