@@ -7,9 +7,11 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import structlog
@@ -43,6 +45,7 @@ from bellhop_server.ports import Clock, Provider
 from bellhop_server.queue.local import LocalQueue
 from bellhop_server.rpc.admission import Admission, Limits
 from bellhop_server.rpc.applications import ApplicationsServicer
+from bellhop_server.rpc.auth import Gateways
 from bellhop_server.rpc.metrics import MeasuredQueue, Metrics, MetricsServer
 from bellhop_server.rpc.notifier import NotifierServicer
 from bellhop_server.rpc.push_registry import PushRegistryServicer
@@ -80,15 +83,19 @@ class Server:
     failed: "asyncio.Future[None]"
 
 
-def run(settings: Settings) -> None:
+Beside = Callable[[Path], AbstractAsyncContextManager[object]]
+"""What is run beside a server, and calls it by a socket at that path: from when it serves until it is to stop."""
+
+
+def run(settings: Settings, beside: Beside | None = None) -> None:
     """Serves until SIGTERM or SIGINT; what the `serve` command does. Raises StartRefused, ServerFailed."""
     logs.configure(settings.log_level)
     sys.setswitchinterval(SWITCH_INTERVAL)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(settings))
+        runner.run(serve(settings, beside))
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, beside: Beside | None = None) -> None:
     """Serves until SIGTERM or SIGINT, then ends streams, finishes what is under way, and returns.
 
     Raises StartRefused, ServerFailed.
@@ -98,7 +105,13 @@ async def serve(settings: Settings) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    async with running_server(settings) as server:
+    async with AsyncExitStack() as stack:
+        socket_path = None
+        if beside is not None:
+            socket_path = Path(stack.enter_context(TemporaryDirectory(prefix="bellhop-"))) / "server.sock"
+        server = await stack.enter_async_context(running_server(settings, socket_path=socket_path))
+        if beside is not None and socket_path is not None:
+            await stack.enter_async_context(beside(socket_path))
         _settle_garbage_collection()
         stopping = asyncio.create_task(stopped.wait())
         await asyncio.wait((stopping, server.failed), return_when=asyncio.FIRST_COMPLETED)
@@ -117,15 +130,16 @@ async def running_server(
     providers: Mapping[Platform, Provider] | None = None,
     limits: Limits = DEFAULT_LIMITS,
     clock: Clock | None = None,
+    socket_path: Path | None = None,
 ) -> AsyncIterator[Server]:
     """A whole server for as long as the context lasts. `providers` are those of the settings unless given, and `clock`
-    is the machine's.
+    is the machine's. `socket_path`: as for `RpcServer.start`.
 
     Raises StartRefused.
     """
     try:
         async with AsyncExitStack() as stack:
-            yield await _start(settings, providers, limits, clock or SystemClock(), stack)
+            yield await _start(settings, providers, limits, clock or SystemClock(), stack, socket_path)
     except (ListenError, TlsRefused, KeyRefused, DatabaseRefused, AdminTokenRefused) as error:
         raise StartRefused(str(error)) from error
 
@@ -136,6 +150,7 @@ async def _start(
     limits: Limits,
     clock: Clock,
     stack: AsyncExitStack,
+    socket_path: Path | None,
 ) -> Server:
     """Everything is closed in the reverse of the order in which it is opened here."""
     metrics = Metrics()
@@ -189,9 +204,18 @@ async def _start(
             metrics,
         ),
     )
-    rpc = RpcServer(servicers, authenticating, admission, metrics, clock, limits=limits, reflection=settings.reflection)
+    rpc = RpcServer(
+        servicers,
+        authenticating,
+        admission,
+        metrics,
+        clock,
+        limits=limits,
+        reflection=settings.reflection,
+        gateways=Gateways(settings.trusted_gateways),
+    )
     stack.push_async_callback(rpc.stop, watching.interrupt)
-    port = await rpc.start(str(settings.listen), tls_of(settings))
+    port = await rpc.start(str(settings.listen), tls_of(settings), socket_path)
     address = str(Address(settings.listen.host, port))
     _log.info("listening", address=address, tls=settings.tls_cert is not None)
     return Server(address, token, _serve_metrics(settings, metrics, stack), failed)

@@ -17,6 +17,20 @@ PREFIX = "BELLHOP_"
 # Read by the command line alone. Known here, so that one environment may hold both.
 COMMAND_LINE_NAMES = ("server", "app_id", "app_secret", "client_secret")
 
+# Read by the gateway alone, in the environment or in a file that it shares with the server.
+GATEWAY_NAMES = (
+    "server",
+    "server_ca",
+    "gateway_listen",
+    "gateway_proxies",
+    "gateway_rate",
+    "gateway_cors_origins",
+    "app_id",
+    "client_secret",
+    "oidc_issuer",
+    "oidc_audience",
+)
+
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -89,6 +103,9 @@ class Settings:
     allow_plaintext: bool = False
     """Whether gRPC may be served without TLS on an address that other machines reach."""
 
+    trusted_gateways: tuple[str, ...] = ()
+    """Addresses or networks of gateways that are believed when they say for whom they call, separated by commas."""
+
     metrics_listen: Address | None = None
     """Where Prometheus metrics are served over HTTP. Unset: nowhere."""
 
@@ -150,6 +167,8 @@ def load(environ: Mapping[str, str], config: Path | None = None) -> Loaded:
     """
     values: dict[str, Any] = {}
     for name, value in (_read_file(config) if config is not None else {}).items():
+        if name in GATEWAY_NAMES:
+            continue
         if name not in SETTING_NAMES:
             raise SettingsError(f"{config}: {_unknown(name, SETTING_NAMES)}")
         values[name] = _convert(f"{config}: {name}", name, value)
@@ -161,8 +180,8 @@ def load(environ: Mapping[str, str], config: Path | None = None) -> Loaded:
         if name in SETTING_NAMES and variable == variable_of(name):
             if text:
                 values[name] = _convert(variable, name, text)
-        elif variable not in map(variable_of, COMMAND_LINE_NAMES):
-            known = [variable_of(each) for each in (*SETTING_NAMES, *COMMAND_LINE_NAMES)]
+        elif variable not in map(variable_of, (*COMMAND_LINE_NAMES, *GATEWAY_NAMES)):
+            known = [variable_of(each) for each in (*SETTING_NAMES, *COMMAND_LINE_NAMES, *GATEWAY_NAMES)]
             warnings.append(_unknown(variable, known))
     return Loaded(Settings(**values), tuple(warnings))
 
@@ -233,6 +252,17 @@ def _rate(value: object) -> int:
     return value
 
 
+def _networks(value: object) -> tuple[str, ...]:
+    listed = value if isinstance(value, list) else _text(value).split(",")
+    networks = tuple(_text(each).strip() for each in listed if _text(each).strip())
+    for network in networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            raise ValueError("names something that is neither an address nor a network") from None
+    return networks
+
+
 def _url(value: object) -> str:
     text = _text(value)
     parts = urlsplit(text)
@@ -255,6 +285,7 @@ _CONVERTERS = {
     "tls_key": _path,
     "tls_client_ca": _path,
     "allow_plaintext": _flag,
+    "trusted_gateways": _networks,
     "metrics_listen": _address,
     "reflection": _flag,
     "log_level": _level,

@@ -14,6 +14,7 @@ _COMMANDS = {
     "cancel": "bellhop_cli.cancel",
     "demo": "bellhop_cli.demo",
     "device": "bellhop_cli.device",
+    "gateway": "bellhop_cli.gateway",
     "migrate": "bellhop_cli.migrate",
     "rotate-master-key": "bellhop_cli.rotate_master_key",
     "send": "bellhop_cli.send",

@@ -55,13 +55,13 @@ class Connection:
         self._metadata = tuple(
             (key, _header_value(key, value)) for key, value in credentials.items() if value is not None
         )
-        certificates = (root_certificates, client_key, client_certificate)
-        address, secure = _parse_target(target, True if tls is None and any(certificates) else tls)
-        options = [*_CHANNEL_OPTIONS.items(), ("grpc.service_config", service_config())]
-        if secure:
-            self._channel = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(*certificates), options)
-        else:
-            self._channel = grpc.aio.insecure_channel(address, options)
+        self._channel = open_channel(
+            target,
+            tls=tls,
+            root_certificates=root_certificates,
+            client_certificate=client_certificate,
+            client_key=client_key,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,6 +106,26 @@ class Connection:
             call.cancel()
 
 
+def open_channel(
+    target: str,
+    *,
+    tls: bool | None = None,
+    root_certificates: bytes | None = None,
+    client_certificate: bytes | None = None,
+    client_key: bytes | None = None,
+) -> grpc.aio.Channel:
+    """A channel as the clients use it: with the published repeats, and pings that find a dead connection.
+
+    `target` and the TLS arguments are those of Client. To be made where an event loop runs. Raises ValueError.
+    """
+    certificates = (root_certificates, client_key, client_certificate)
+    address, secure = _parse_target(target, True if tls is None and any(certificates) else tls)
+    options = [*_CHANNEL_OPTIONS.items(), ("grpc.service_config", service_config())]
+    if secure:
+        return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(*certificates), options)
+    return grpc.aio.insecure_channel(address, options)
+
+
 def service_config() -> str:
     """The published policy of repeats, as JSON: what to set as `grpc.service_config` in any language."""
     return files("bellhop_client").joinpath("service_config.json").read_text("utf-8")
@@ -120,6 +140,8 @@ def _header_value(key: str, value: str) -> str:
 
 def _parse_target(target: str, tls: bool | None) -> tuple[str, bool]:
     """Address for gRPC, and whether to use TLS. Raises ValueError."""
+    if target.startswith("unix:"):
+        return target, False
     scheme, separator, rest = target.rpartition("://")
     if separator and scheme not in ("http", "https"):
         raise ValueError(f"target {target!r}: the scheme must be http or https, or left out")

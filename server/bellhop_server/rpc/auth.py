@@ -2,7 +2,8 @@
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address, ip_network
 from urllib.parse import unquote
 
 from bellhop_server.app.authenticating import APP_ID, AUTHORIZATION, BIND_GRANT, KEYS, Access, DeviceSecret, Presented
@@ -45,6 +46,8 @@ ACCESS: dict[str, Access] = {
     "/bellhop.v1.Notifier/ExplainSend": _APP,
 }
 
+FORWARDED_FOR = "x-forwarded-for"
+
 _KNOWN_KEYS = frozenset((APP_ID, AUTHORIZATION, BIND_GRANT, *KEYS.values()))
 
 
@@ -78,6 +81,35 @@ def address_of(peer: str) -> str:
     """The peer's address without its port, from gRPC's word for it (`ipv4:192.0.2.1:4711`, `ipv6:%5B::1%5D:4711`)."""
     scheme, _, rest = peer.partition(":")
     return unquote(rest).rpartition(":")[0] if scheme in ("ipv4", "ipv6") else scheme
+
+
+class Gateways:
+    """Peers that are believed when they say for whom they call: those in some networks, and this process itself."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        """Raises ValueError for what is not an address or a network."""
+        self._networks = [ip_network(each) for each in networks]
+
+    def client(self, peer: str, metadata: Iterable[tuple[str, str | bytes]]) -> str:
+        """The address that a call comes from: the last one that a gateway names, else the peer's."""
+        address = address_of(peer)
+        if not self._believed(address):
+            return address
+        named = [str(value).rpartition(",")[2].strip() for key, value in metadata if key == FORWARDED_FOR]
+        try:
+            return str(ip_address(named[-1])) if named else address
+        except ValueError:
+            return address
+
+    def _believed(self, address: str) -> bool:
+        if address == "unix":
+            # A socket that only this process's own user can open.
+            return True
+        try:
+            known = ip_address(address.strip("[]"))
+        except ValueError:
+            return False
+        return any(known in network for network in self._networks)
 
 
 class WrongAttempts:

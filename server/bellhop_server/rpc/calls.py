@@ -11,7 +11,8 @@ from bellhop_server.domain import Micros
 class Call:
     """What a servicer may know of a call besides its request. `received`: when it came in, before all else.
 
-    Failed credentials are counted for `attempt_at`: an application, or empty for the admin token.
+    Failed credentials are counted for `client`, the address that the call comes from, and `attempt_at`: an application,
+    or empty for the admin token.
 
     A stream notes in `message_id` and `cursor` what it has sent, so that however it ends the caller is told where to
     go on.
@@ -21,6 +22,7 @@ class Call:
     peer: str
     received: Micros
     caller: Caller = field(default_factory=Caller)
+    client: str = ""
     attempt_at: str = ""
     message_id: str = ""
     cursor: str = ""

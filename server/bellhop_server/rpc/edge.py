@@ -22,7 +22,7 @@ from bellhop_server.app.authenticating import Access, Authenticating
 from bellhop_server.domain import errors
 from bellhop_server.ports import Clock
 from bellhop_server.rpc.admission import Admission, Limits
-from bellhop_server.rpc.auth import ACCESS, WrongAttempts, address_of, presented
+from bellhop_server.rpc.auth import ACCESS, Gateways, WrongAttempts, presented
 from bellhop_server.rpc.calls import CURRENT, Call
 from bellhop_server.rpc.errors import ending_of
 from bellhop_server.rpc.metrics import Metrics
@@ -59,12 +59,14 @@ class Edge(grpc.aio.ServerInterceptor):
         limits: Limits,
         metrics: Metrics,
         clock: Clock,
+        gateways: Gateways,
     ) -> None:
         self._authenticating = authenticating
         self._admission = admission
         self._limits = limits
         self._metrics = metrics
         self._clock = clock
+        self._gateways = gateways
         self._attempts = WrongAttempts(limits.wrong_credentials)
         self._handlers: dict[str, Handler] = {}
 
@@ -145,6 +147,7 @@ class Edge(grpc.aio.ServerInterceptor):
         metadata = tuple(context.invocation_metadata() or ())
         size = sum(len(key) + len(value) for key, value in metadata)
         self._check_size("metadata", size, self._limits.metadata_bytes)
+        call.client = self._gateways.client(call.peer, metadata)
         came = presented(metadata)
         # `authorization` may be a guess at the admin token, which is one secret, whatever application they name.
         call.attempt_at = "" if access.admin or came.bearer else came.app_id
@@ -198,7 +201,7 @@ class Edge(grpc.aio.ServerInterceptor):
         match error:
             case errors.CredentialsInvalid():
                 try:
-                    self._attempts.failed(address_of(call.peer), call.attempt_at)
+                    self._attempts.failed(call.client, call.attempt_at)
                 except errors.AuthAttemptsExceeded as exceeded:
                     return exceeded
                 return error

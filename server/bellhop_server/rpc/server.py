@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import grpc
 import structlog
@@ -19,6 +20,7 @@ from bellhop_server.app.authenticating import Authenticating
 from bellhop_server.ports import Clock
 from bellhop_server.rpc.admission import Admission, Limits
 from bellhop_server.rpc.applications import ApplicationsServicer
+from bellhop_server.rpc.auth import Gateways
 from bellhop_server.rpc.edge import Edge
 from bellhop_server.rpc.metrics import Metrics
 from bellhop_server.rpc.notifier import NotifierServicer
@@ -91,9 +93,10 @@ class RpcServer:
         *,
         limits: Limits,
         reflection: bool,
+        gateways: Gateways,
     ) -> None:
         self._admission = admission
-        self._edge = Edge(authenticating, admission, limits, metrics, clock)
+        self._edge = Edge(authenticating, admission, limits, metrics, clock, gateways)
         self._server = grpc.aio.server(interceptors=(self._edge,), options=OPTIONS)
         applications_pb2_grpc.add_ApplicationsServicer_to_server(servicers.applications, self._server)
         push_registry_pb2_grpc.add_PushRegistryServicer_to_server(servicers.push_registry, self._server)
@@ -103,8 +106,10 @@ class RpcServer:
         if reflection:
             add_reflection(self._server, (*SERVICES, _HEALTH, *REFLECTION))
 
-    async def start(self, address: str, tls: Tls | None) -> int:
-        """Listens and serves; returns the port. Raises ListenError, TlsRefused."""
+    async def start(self, address: str, tls: Tls | None, socket: Path | None = None) -> int:
+        """Listens and serves; returns the port. `socket`: where this process's own gateway calls, in a folder that
+        nobody else can enter. Raises ListenError, TlsRefused.
+        """
         try:
             if tls is None:
                 port = self._server.add_insecure_port(address)
@@ -114,6 +119,8 @@ class RpcServer:
             raise ListenError(
                 f"Cannot listen on {address}: is it in use, or not an address of this machine?"
             ) from error
+        if socket is not None:
+            self._server.add_insecure_port(f"unix:{socket}")
         await self._server.start()
         for service in ("", *SERVICES):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
