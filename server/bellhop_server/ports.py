@@ -311,8 +311,8 @@ class MessageStore(Protocol):
 
     async def sweep(self, now: Micros, limit: int) -> int:
         """Deletes what retention has ended: payloads after 7 days, results and messages after 30, request ids after 31,
-        counted from a message's last result; binding generations after 90 days, revocations after one. At most about
-        `limit` rows; returns how many.
+        counted from a message's last result; binding generations after 90 days, revocations after one, uses of bind
+        grants one after their grant's end. At most about `limit` rows; returns how many.
         """
         ...
 
@@ -393,7 +393,7 @@ class GrantSigner(Protocol):
     """Makes texts of bind grants that nobody else can make."""
 
     def sign(self, grant: Grant) -> str:
-        """Up to 4096 visible ASCII characters. Its `expire_time` is a whole second."""
+        """Up to 8192 visible ASCII characters. Its `expire_time` is a whole second."""
         ...
 
     def read(self, text: str) -> Grant:

@@ -138,8 +138,8 @@ class Authenticating:
         self._check_kinds(claims, grant, access)
         if grant is not None and grant.expire_time <= now:
             raise BindGrantExpired(grant.expire_time)
-        if not access.admin and not any(claim.found for claim in claims):
-            await self._check_application(presented.app_id)
+        if not access.admin and (grant is not None or not any(claim.found for claim in claims)):
+            await self._check_application(presented.app_id, grant)
         await self._note_use(claims, access, now)
         return _caller(presented, claims, grant)
 
@@ -147,7 +147,7 @@ class Authenticating:
         if not presented.bind_grant:
             return None
         grant = self._grants.read(presented.bind_grant)
-        if grant.app_id != presented.app_id:
+        if grant.app_id != (presented.app_id or grant.app_id):
             raise CredentialsInvalid()
         return grant
 
@@ -180,11 +180,14 @@ class Authenticating:
                 raise CredentialKindNotAccepted(claim.name, access.keys)
         raise CredentialsMissing(access.keys)
 
-    async def _check_application(self, app_id: str) -> None:
+    async def _check_application(self, app_id: str, grant: Grant | None) -> None:
         try:
-            await self._store.get_application(app_id)
+            application = await self._store.get_application(app_id)
         except ApplicationNotFound:
             raise CredentialsInvalid() from None
+        if grant is not None and grant.issue_time < application.create_time:
+            # By one of that name that was deleted since.
+            raise CredentialsInvalid()
 
     async def _note_use(self, claims: Sequence["_Claim"], access: Access, now: Micros) -> None:
         for secret in (secret for claim in claims for secret in claim.found):

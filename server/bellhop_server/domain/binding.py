@@ -19,6 +19,8 @@ GENERATION_LIFE: Micros = 90 * DAY
 """How long the highest binding generation of a device is known after it was last shown."""
 REVOCATION_LIFE: Micros = DAY
 """How long it is known that logins were ended: longer than any call is under way."""
+GRANT_USE_LIFE: Micros = DAY
+"""How long it is known after a grant's end that it was used: longer than any call is under way that came in before."""
 
 
 class Binding(NamedTuple):
@@ -58,13 +60,17 @@ def check_grant(command: Register, before: Device | None, picture: Picture) -> N
         return
     if not grant.fits(command.user_id, command.device_id, command.session_id):
         raise CredentialsInvalid
-    if _ended_since(grant.issue_time, command, picture):
-        raise BindGrantExpired(grant.expire_time)
     use = picture.grant_uses.get((command.app_id, grant.grant_id))
-    if use is None:
-        return
-    if before is None or (before.device_id, before.binding_epoch) != (use.device_id, use.binding_epoch):
+    over = grant.expire_time <= command.now or _ended_since(grant.issue_time, command, picture)
+    if over or (use is not None and not _stands(use, command, before)):
         raise BindGrantExpired(grant.expire_time)
+
+
+def _stands(use: GrantUse, command: Register, before: Device | None) -> bool:
+    """Whether the binding that the grant has made is there still, and is the very one that the command asks for."""
+    if before is None or before.session_id != command.session_id:
+        return False
+    return (before.device_id, before.binding_epoch) == (use.device_id, use.binding_epoch)
 
 
 def note_grant(command: Register, binding: Binding, picture: Picture) -> None:

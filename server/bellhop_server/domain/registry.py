@@ -132,9 +132,9 @@ class _Place(NamedTuple):
 
 def _register(command: Register, picture: Picture, new_epoch: Callable[[], int]) -> RegistryAnswer:
     policy = picture.policies[command.app_id]
-    _check_policy(command, policy)
     before = picture.device((command.app_id, command.device_id))
     check_grant(command, before, picture)
+    _check_policy(command, policy)
     holder = _other_holder(command, command.target, picture)
     holder_proved = proves_holder(command, before, holder, picture)
     rule = secret_rule(command, before, picture, holder_proved=holder_proved)

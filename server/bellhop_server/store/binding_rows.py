@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, or_, select
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.binding import GENERATION_LIFE, REVOCATION_LIFE
+from bellhop_server.domain.binding import GENERATION_LIFE, GRANT_USE_LIFE, REVOCATION_LIFE
 from bellhop_server.domain.device import user_key
 from bellhop_server.domain.picture import LoginKey, Picture
 from bellhop_server.domain.registration import UnregisterUser
@@ -69,5 +69,5 @@ def forget_revocations(connection: Connection, now: Micros, limit: int) -> int:
 
 
 def forget_grants(connection: Connection, now: Micros, limit: int) -> int:
-    """Deletes the uses of those that have ended; returns how many."""
-    return delete_some(connection, grant_uses, grant_uses.c.expire_time <= now, limit)
+    """Deletes the uses of those that nobody can show any more; returns how many."""
+    return delete_some(connection, grant_uses, grant_uses.c.expire_time <= now - GRANT_USE_LIFE, limit)
