@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.application import AnonymousPolicy, Policy, digest_of
+from bellhop_server.domain.application import AnonymousPolicy, BindingPolicy, Policy, SecretKind, digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Platform, Target
 from bellhop_server.domain.picture import Picture
 from bellhop_server.domain.registration import (
@@ -47,10 +48,13 @@ class Registry:
         unverified: int = 0,
         policy: AnonymousPolicy = OPEN,
         default_ttl: Micros | None = None,
+        binding_policy: BindingPolicy = BindingPolicy.SECRET_OR_GRANT,
     ) -> None:
         counts = dict.fromkeys([("app", user) for user in ("ann", "bob")], 0)
         counts.update({("app", user): count for user, count in (users or {}).items()})
-        self.picture = Picture([], {}, {"app": Policy(policy, default_ttl)}, counts, lambda app_id: unverified)
+        self.picture = Picture(
+            [], {}, {"app": Policy(policy, default_ttl, binding_policy)}, counts, lambda app_id: unverified
+        )
         self.now: Micros = 1_000
         self._epochs = itertools.count(1)
         self._fresh = itertools.count(1)
@@ -72,9 +76,12 @@ class Registry:
         secret: str | None = None,
         facts: DeviceFacts = FACTS,
         nonce: str = "",
+        kinds: frozenset[SecretKind] = frozenset(),
         **binding: Any,
     ) -> RegistryAnswer:
-        """`binding`: session_id, binding_ttl, binding_generation, received (default: now)."""
+        """`binding`: session_id, binding_ttl, binding_generation, received (default: now), grant,
+        sealed_binding_key.
+        """
         self.now += 1
         self.fresh = f"bhd_fresh_secret_number_{next(self._fresh):010}"
         return self._push(
@@ -84,7 +91,7 @@ class Registry:
                 user,
                 None if at is None else token(at),
                 facts,
-                proof(authority, secret),
+                replace(proof(authority, secret), kinds=kinds),
                 digest_of(self.fresh),
                 self.now,
                 **{"received": self.now, **self._nonce(nonce), **binding},
@@ -168,7 +175,8 @@ class Registry:
         picture = self.picture
         devices = {key: picture.device(key) for key in picture.touched}
         rings = {key: dict(ring.changed) for key, ring in picture.keyrings.items() if ring.changed}
-        return devices, rings, picture.user_count(("app", "ann")), picture.unverified_count("app")
+        counts = picture.user_count(("app", "ann")), picture.unverified_count("app")
+        return devices, rings, counts, dict(picture.grant_uses)
 
 
 def proof(authority: bool, secret: str | None) -> Proof:

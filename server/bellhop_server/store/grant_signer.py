@@ -51,7 +51,7 @@ class GrantSigner:
         """See `ports.GrantSigner`."""
         try:
             return self._read(text)
-        except (jwt.InvalidTokenError, ValueError, LookupError, TypeError):
+        except (jwt.InvalidTokenError, ValueError, LookupError, TypeError, RecursionError):
             raise CredentialsInvalid from None
 
     def _read(self, text: str) -> Grant:
