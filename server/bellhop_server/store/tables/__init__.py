@@ -18,6 +18,7 @@ from bellhop_server.store.tables.registry import (
     seals,
     secrets,
 )
+from bellhop_server.store.tables.tags import interaction_counts, interactions, subscriptions, tags
 
 __all__ = [
     "applications",
@@ -27,6 +28,8 @@ __all__ = [
     "credentials",
     "devices",
     "grant_uses",
+    "interaction_counts",
+    "interactions",
     "messages",
     "metadata",
     "outcome_counts",
@@ -36,4 +39,6 @@ __all__ = [
     "revocations",
     "seals",
     "secrets",
+    "subscriptions",
+    "tags",
 ]
