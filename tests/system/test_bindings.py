@@ -42,7 +42,9 @@ async def test_the_policy_says_when_a_login_ends_that_does_not(live: Live, shop:
     )
     changed = await live.applications.UpdateApplication(request, metadata=as_admin())
     assert changed.application.policy == apps.ApplicationPolicy(
-        anonymous_policy=apps.ANONYMOUS_POLICY_OPEN, default_binding_ttl={"seconds": 90, "nanos": 5000}
+        binding_policy=apps.BINDING_POLICY_SECRET_OR_GRANT,
+        anonymous_policy=apps.ANONYMOUS_POLICY_OPEN,
+        default_binding_ttl={"seconds": 90, "nanos": 5000},
     )
     device = (await live.registry.RegisterDevice(login(), metadata=shop.client)).device
     assert device.binding_expire_time.ToMicroseconds() == device.bind_time.ToMicroseconds() + 90_000_005

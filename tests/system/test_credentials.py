@@ -55,6 +55,13 @@ class House:
             return [each async for each in stream(request, metadata=metadata, timeout=20)]
         return [await self.live.channel.unary_unary(path, **codec)(request, metadata=metadata, timeout=20)]
 
+    async def granted(self, app_id: str) -> str:
+        """A bind grant for anybody's phone."""
+        secret = self.good[APP] if app_id == "shop" else self.foreign[APP]
+        request = reg.CreateBindGrantRequest(user_id="anna")
+        metadata = [("app-id", app_id), ("app-secret", secret)]
+        return str((await self.live.registry.CreateBindGrant(request, metadata=metadata)).bind_grant)
+
     async def reason(self, path: str, metadata: Metadata) -> str:
         """Why a call is refused."""
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -148,6 +155,8 @@ RIGHT: dict[str, Callable[[House], Awaitable[Message] | Message]] = {
     "/bellhop.v1.PushRegistry/UpdateDevice": lambda _: reg.UpdateDeviceRequest(device_id="d1"),
     "/bellhop.v1.PushRegistry/GetDevice": lambda _: reg.GetDeviceRequest(device_id="d1"),
     "/bellhop.v1.PushRegistry/ListDevices": lambda _: reg.ListDevicesRequest(),
+    "/bellhop.v1.PushRegistry/CreateBindGrant": lambda _: reg.CreateBindGrantRequest(user_id="anna"),
+    "/bellhop.v1.PushRegistry/GetClientConfig": lambda _: reg.GetClientConfigRequest(),
     "/bellhop.v1.PushRegistry/CheckCredential": lambda _: reg.CheckCredentialRequest(),
     "/bellhop.v1.Notifier/Send": lambda _: MESSAGE,
     "/bellhop.v1.Notifier/WatchMessage": lambda _: notes.WatchMessageRequest(message_id="m1"),
@@ -225,7 +234,8 @@ async def test_what_is_missing_is_told_before_anything_else(house: House, path: 
     assert await house.reason(path, [good]) == "CREDENTIALS_MISSING"
     assert await house.reason(path, [("app-id", ""), good]) == "CREDENTIALS_MISSING"
     assert await house.reason(path, []) == "CREDENTIALS_MISSING"
-    nothing = [[ID], [ID, (good[0], "")], [ID, ("authorization", "Bearer ")], [ID, ("authorization", "")]]
+    empty = [(good[0], ""), ("bind-grant", ""), ("authorization", "Bearer "), ("authorization", "")]
+    nothing = [[ID], *([ID, each] for each in empty)]
     for metadata in nothing:
         if ACCESS[path].optional:
             assert await house.call(path, metadata, await right(house, path))
@@ -319,6 +329,22 @@ async def test_a_valid_secret_of_another_kind_is_denied(house: House, path: str)
         denied += [[ID, house.of(kind)] for kind in KEYS if kind not in accepted(path)]
     for metadata in denied:
         assert await house.reason(path, metadata) == "CREDENTIAL_KIND_NOT_ACCEPTED", metadata
+
+
+@pytest.mark.parametrize("path", [*TENANT, *OF_ADMIN])
+async def test_a_bind_grant_is_a_credential_like_others(house: House, path: str) -> None:
+    shown = ("bind-grant", await house.granted("shop"))
+    others = ("bind-grant", await house.granted("other"))
+    forged = ("bind-grant", f"{shown[1][:-2]}AA")
+    beside = [ADMIN] if ACCESS[path].admin else [house.of(own(path))]
+    wrong = [[others], [forged], [shown, shown], [shown, others], [others, *beside], [forged, *beside]]
+    for metadata in wrong:
+        assert await house.reason(path, [ID, *metadata]) == "CREDENTIALS_INVALID", metadata
+    if ACCESS[path].grant:
+        assert await house.call(path, [ID, shown], await right(house, path))
+    else:
+        for metadata in ([shown], [shown, *beside]):
+            assert await house.reason(path, [ID, *metadata]) == "CREDENTIAL_KIND_NOT_ACCEPTED", metadata
 
 
 @pytest.mark.parametrize("path", OF_ADMIN)

@@ -140,10 +140,13 @@ async def test_explaining_shows_what_sending_does_and_sends_nothing(town: Town) 
         assert secret not in everything
 
     await town.back_end.send(audience=to_users("anna"), notification=DINNER).results()
+    # Each message has an id of its own, an explained one too.
     (arrived,) = browser.messages
-    assert json.loads(told["firefox"].request.body) == arrived.json()
+    envelope = json.loads(told["firefox"].request.body)
+    assert envelope | {"message_id": arrived.json()["message_id"]} == arrived.json()
     (received,) = town.simulation.fcm.devices.received(TOKEN)
-    assert json.loads(told["pixel"].request.body)["message"]["data"] == received.message["data"]
+    data = json.loads(told["pixel"].request.body)["message"]["data"]
+    assert data | {"bellhop_message_id": received.message["data"]["bellhop_message_id"]} == received.message["data"]
     assert json.loads(told["phone"].request.body)["aps"] == {"alert": {"title": "Dinner is ready"}}
 
 
