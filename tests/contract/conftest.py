@@ -1,6 +1,7 @@
 """What the tests of both backends are given."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -8,6 +9,7 @@ from bellhop_server.store.database import Database, open_database, sqlite_path
 from bellhop_server.store.seal import MasterKey
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.backstage import Backstage, PostgresqlBackstage, SqliteBackstage
+from tests.contract.registry_world import World
 
 
 @pytest.fixture
@@ -54,3 +56,12 @@ def backstage(database_url: str, request: pytest.FixtureRequest) -> Backstage:
     if path is not None:
         return SqliteBackstage(path)
     return PostgresqlBackstage(database_url, request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+def world(database_url: str) -> Iterator[World]:
+    """A registry over a database of its own."""
+    with asyncio.Runner() as runner:
+        world = World(database_url, runner)
+        yield world
+        world.close()

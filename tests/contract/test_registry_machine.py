@@ -1,19 +1,17 @@
 """P2 and P5 under anything: random commands with random proofs and clocks that jump, on both databases."""
 
-import asyncio
-import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from bellhop_server.domain import DAY, HOUR, MINUTE
-from bellhop_server.domain.application import Application, Policy, digest_of
+from bellhop_server.domain.application import digest_of
 from bellhop_server.domain.device import Device, DeviceFacts, Platform, Target
 from bellhop_server.domain.errors import BellhopError
 from bellhop_server.domain.registration import (
@@ -26,11 +24,8 @@ from bellhop_server.domain.registration import (
     UnregisterUser,
     Update,
 )
-from bellhop_server.store.database import Database, open_database
-from bellhop_server.store.registry_group import apply_group
-from bellhop_server.store.seal import MasterKey
-from bellhop_server.store.sql_store import SqlStore
-from tests.contract.registry_observer import Observer, Seen, look
+from tests.contract.registry_observer import Observer, Seen
+from tests.contract.registry_world import BOUNDED, World
 
 pytestmark = [pytest.mark.promise("P2"), pytest.mark.promise("P5")]
 
@@ -48,51 +43,6 @@ TTLS = st.none() | st.sampled_from([MINUTE, 2 * MINUTE])
 DELAYS = st.sampled_from([0, 0, 2, 10, MINUTE])
 BINDINGS = st.fixed_dictionaries({"session_id": SESSIONS, "binding_ttl": TTLS, "binding_generation": GENERATIONS})
 UNNAMED = {"session_id": "", "binding_ttl": None, "binding_generation": None}
-
-
-class World:
-    """A database and a loop to use it from, for as many applications as there are examples."""
-
-    def __init__(self, url: str, runner: asyncio.Runner) -> None:
-        self._runner = runner
-        self.database: Database = runner.run(open_database(url))
-        self.store: SqlStore = runner.run(self._open())
-        self._numbers = itertools.count(1)
-
-    async def _open(self) -> SqlStore:
-        return SqlStore(self.database, MasterKey(bytes(32)))
-
-    def new_application(self) -> str:
-        app_id = f"app-{next(self._numbers)}"
-        self._runner.run(self.store.create_application(Application(app_id, "", Policy(), 1, 1), []))
-        return app_id
-
-    def execute(self, command: RegistryCommand) -> RegistryAnswer | BellhopError:
-        try:
-            return self._runner.run(self.store.execute(command))
-        except BellhopError as error:
-            return error
-
-    def apply(self, commands: list[RegistryCommand]) -> list[RegistryAnswer | BellhopError]:
-        return self._runner.run(self.database.write(lambda connection: apply_group(connection, commands)))
-
-    def look(self, app_id: str) -> Seen:
-        return self._runner.run(self.database.read(lambda connection: look(connection, app_id)))
-
-    def ended(self, now: int) -> list[tuple[str, str]]:
-        return self._runner.run(self.store.ended_bindings(now, 1_000))
-
-    def close(self) -> None:
-        self._runner.run(self.store.aclose())
-        self._runner.run(self.database.aclose())
-
-
-@pytest.fixture
-def world(database_url: str) -> Iterator[World]:
-    with asyncio.Runner() as runner:
-        world = World(database_url, runner)
-        yield world
-        world.close()
 
 
 class Shown(Enum):
@@ -299,15 +249,6 @@ class RegistryMachine(RuleBasedStateMachine):
         # The first of several by digest: as good as any, and the same when an example is run again.
         digest = min(found[shown], default=None)
         return Proof(authority, digest, digest is not None and shown is not Shown.SHORT)
-
-
-BOUNDED = settings(
-    max_examples=40,
-    stateful_step_count=25,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 
 def test_nothing_is_taken_without_proof_and_nothing_survives_a_change_of_user(world: World) -> None:

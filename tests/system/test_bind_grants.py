@@ -124,7 +124,7 @@ async def test_a_forger_is_slowed_down_and_an_honest_caller_is_not(tmp_path: Any
     async with live_server(settings_in(tmp_path), limits=Limits(wrong_credentials=2)) as live:
         shop = await live.shop()
         made = await grant(live, shop)
-        forged = with_grant(shop, made.bind_grant[:-3] + "AAA")
+        forged = with_grant(shop, made.bind_grant[:-8] + "AAAAAAAA")
         reasons = [
             told(await refusal(live.registry.RegisterDevice(login(), metadata=metadata)))[1]
             for metadata in (forged, with_grant(shop, made.bind_grant, device_secret="x"), forged)

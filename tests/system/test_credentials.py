@@ -335,7 +335,7 @@ async def test_a_valid_secret_of_another_kind_is_denied(house: House, path: str)
 async def test_a_bind_grant_is_a_credential_like_others(house: House, path: str) -> None:
     shown = ("bind-grant", await house.granted("shop"))
     others = ("bind-grant", await house.granted("other"))
-    forged = ("bind-grant", f"{shown[1][:-2]}AA")
+    forged = ("bind-grant", f"{shown[1][:-8]}AAAAAAAA")
     beside = [ADMIN] if ACCESS[path].admin else [house.of(own(path))]
     wrong = [[others], [forged], [shown, shown], [shown, others], [others, *beside], [forged, *beside]]
     for metadata in wrong:
