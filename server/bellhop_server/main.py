@@ -35,6 +35,7 @@ from bellhop_server.app.scheduling import Scheduler
 from bellhop_server.app.sending import Sending
 from bellhop_server.app.stamping import Stamper
 from bellhop_server.app.sweeping import Sweeper
+from bellhop_server.app.tagging import Tagging
 from bellhop_server.app.targets import Targets
 from bellhop_server.app.watching import Watching
 from bellhop_server.clock import SystemClock
@@ -193,6 +194,7 @@ async def _start(
         PushRegistryServicer(
             Registering(store, clock, fence, Targets(store, clock, providers), proving, sealer),
             Granting(grants, clock),
+            Tagging(store, clock),
             store,
         ),
         NotifierServicer(

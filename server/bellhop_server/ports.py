@@ -26,6 +26,7 @@ from bellhop_server.domain.delivery import Answer, Chunk, ProviderRequest, Readi
 from bellhop_server.domain.device import DeadTarget, Device, Platform, Target
 from bellhop_server.domain.errors import Violation
 from bellhop_server.domain.grant import Grant
+from bellhop_server.domain.interaction import Interaction, InteractionCount, Report
 from bellhop_server.domain.lanes import Share, Survey
 from bellhop_server.domain.message import (
     Audience,
@@ -38,6 +39,8 @@ from bellhop_server.domain.message import (
 from bellhop_server.domain.planning import AudiencePage, Planning
 from bellhop_server.domain.query import DeviceQuery, ResultQuery
 from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
+from bellhop_server.domain.tag import Subscriber, SubscriptionChange, SubscriptionQuery, Tag
+from bellhop_server.domain.tag import Subscription as TagSubscription
 
 
 class Clock(Protocol):
@@ -165,6 +168,57 @@ class DeviceStore(Protocol):
     async def note_refusals(self, app_id: str, doubted: Sequence[DeadTarget], now: Micros) -> None:
         """Counts one more refusal for devices that still have that very target; those with their third in a row, the
         first of them a day ago or longer, become DEAD."""
+        ...
+
+
+class TagStore(Protocol):
+    """Tags that were made, and who is subscribed to them. The built-in tag is none of them."""
+
+    async def create_tag(self, tag: Tag) -> None:
+        """Raises ApplicationNotFound, TagAlreadyExists, QuotaExceeded("tags")."""
+        ...
+
+    async def get_tag(self, app_id: str, tag_name: str) -> Tag:
+        """Raises TagNotFound."""
+        ...
+
+    async def list_tags(self, app_id: str, after: str, limit: int) -> list[Tag]:
+        """By name (code point order), those greater than `after`."""
+        ...
+
+    async def update_tag(self, app_id: str, tag_name: str, description: str, now: Micros) -> Tag:
+        """Raises TagNotFound."""
+        ...
+
+    async def delete_tag(self, app_id: str, tag_name: str) -> bool:
+        """Deletes it with its subscriptions. False: there was none."""
+        ...
+
+    async def known_tags(self, app_id: str, tag_names: Collection[str]) -> set[str]:
+        """Those of these names that are there."""
+        ...
+
+    async def count_subscriptions(self, app_id: str, tag_names: Collection[str]) -> dict[str, int]:
+        """How many each has; 0 for one that is not there. A scan."""
+        ...
+
+    async def subscribe(
+        self, subscriber: Subscriber, tag_names: Sequence[str], now: Micros
+    ) -> list[SubscriptionChange]:
+        """A change for each tag, in their order, all in one transaction.
+
+        Raises DeviceNotFound, QuotaExceeded("subscriptions").
+        """
+        ...
+
+    async def unsubscribe(
+        self, subscriber: Subscriber, tag_names: Sequence[str], now: Micros
+    ) -> list[SubscriptionChange]:
+        """A change for each tag, in their order, all in one transaction. Raises DeviceNotFound."""
+        ...
+
+    async def list_subscriptions(self, query: SubscriptionQuery, after: str, limit: int) -> list[TagSubscription]:
+        """By id, those greater than `after`."""
         ...
 
 
@@ -309,6 +363,21 @@ class MessageStore(Protocol):
         """
         ...
 
+    async def report(self, report: Report) -> None:
+        """Notes what a device reports of a message that was handed over to it, once.
+
+        Raises DeviceNotFound, MessageNotFound, also for a message that was not.
+        """
+        ...
+
+    async def interaction_counts(self, refs: Sequence[int]) -> dict[int, list[InteractionCount]]:
+        """What devices have reported of each message, by network and interaction."""
+        ...
+
+    async def interactions_of(self, ref: int, device_ids: Collection[str]) -> dict[str, list[Interaction]]:
+        """What each of these devices has reported of a message; those that have not are left out."""
+        ...
+
     async def sweep(self, now: Micros, limit: int) -> int:
         """Deletes what retention has ended: payloads after 7 days, results and messages after 30, request ids after 31,
         counted from a message's last result; binding generations after 90 days, revocations after one, uses of bind
@@ -317,7 +386,7 @@ class MessageStore(Protocol):
         ...
 
 
-class Store(ApplicationStore, DeviceStore, MessageStore, Protocol):
+class Store(ApplicationStore, DeviceStore, TagStore, MessageStore, Protocol):
     """The only truth."""
 
     @property

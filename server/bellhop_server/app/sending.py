@@ -6,9 +6,10 @@ from uuid import uuid4
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.acceptance import Accepted
-from bellhop_server.domain.errors import InvalidRequest, RequestIdReused
+from bellhop_server.domain.errors import InvalidRequest, RequestIdReused, TagNotFound
 from bellhop_server.domain.fingerprint import fingerprint
-from bellhop_server.domain.message import MessageCounts, MessageState, Send
+from bellhop_server.domain.message import AudienceKind, MessageCounts, MessageState, Send
+from bellhop_server.domain.tag import BUILT_IN
 from bellhop_server.ports import Clock, Queue, Store, Work
 
 PAGE = 1000
@@ -27,7 +28,8 @@ class Sending:
         """Commits a send, or finds the message that it already is.
 
         A repeat is recognised whether or not `validate`, called with the time, likes it: what was valid once stays one.
-        Raises what `validate` raises, RequestIdReused, MessageNotFound (a repeat of what retention has deleted).
+        Raises what `validate` raises, RequestIdReused, TagNotFound, MessageNotFound (a repeat of what retention has
+        deleted).
         """
         mark, now = fingerprint(send), self._clock.now()
         try:
@@ -37,6 +39,11 @@ class Sending:
             if repeat is None:
                 raise
             return repeat
+        if send.audience.kind is AudienceKind.TAGS:
+            repeat = await self._repeat(send, mark)
+            if repeat is not None:
+                return repeat
+            await self._check_tags(send)
         accepted = await self._store.accept(send, mark, send.message_id or uuid4().hex, now)
         if not accepted.replayed:
             self._announce(accepted)
@@ -54,6 +61,14 @@ class Sending:
             raise RequestIdReused(send.request_id, message_id)
         return Accepted(await self._store.get_message(send.app_id, message_id), replayed=True)
 
+    async def _check_tags(self, send: Send) -> None:
+        if send.audience.kind is AudienceKind.TAGS:
+            named = [name for name in send.audience.ids if name != BUILT_IN]
+            known = await self._store.known_tags(send.app_id, named)
+            for name in named:
+                if name not in known:
+                    raise TagNotFound(name)
+
     def _announce(self, accepted: Accepted) -> None:
         plan = accepted.plan
         if accepted.message.state is MessageState.SCHEDULED:
@@ -67,9 +82,13 @@ class Sending:
                 self._queue.announce_work(Work.DELIVER)
 
     async def resolve(self, send: Send, validate: Callable[[Micros], None]) -> MessageCounts:
-        """What the audience resolves to at this moment; stores and sends nothing. Raises what `validate` raises."""
+        """What the audience resolves to at this moment; stores and sends nothing.
+
+        Raises what `validate` raises, TagNotFound.
+        """
         now = self._clock.now()
         validate(now)
+        await self._check_tags(send)
         devices = missing = 0
         after: str | None = ""
         while after is not None:

@@ -72,7 +72,7 @@ def sort(brief: Brief, items: Sequence[Item], reading: Reading, now: Micros, sta
     to_users = brief.message.audience.kind is AudienceKind.USERS
     for position, item in enumerate(items):
         device = find(item.device_id)
-        obstacle = "DeviceGone" if device is None else _obstacle(brief, to_users, item, device, now)
+        obstacle = "DeviceGone" if device is None else _obstacle(brief, to_users or item.by_user, item, device, now)
         if device is None or obstacle is not None:
             withheld.append((item, Outcome.SUPERSEDED, obstacle or ""))
             continue

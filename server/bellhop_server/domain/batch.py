@@ -15,6 +15,7 @@ DOUBT = 500
 class Item:
     """One device of a message as it was planned.
 
+    `by_user`: found by its user, in a message that is not for users alone.
     `target_digest`: the first 16 hexadecimal digits of the digest of its target.
     `user_id` empty: anonymous. `attempts` counts hand-overs, `doubts` those of unknown end, `unsent` the tries that
     came to none; `obstacle` and `obstacle_status` are the last word of what kept it from being final.
@@ -30,6 +31,7 @@ class Item:
     unsent: int = 0
     obstacle: str = ""
     obstacle_status: int = 0
+    by_user: bool = False
 
 
 @dataclass(frozen=True, slots=True)

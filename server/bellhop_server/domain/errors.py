@@ -16,14 +16,16 @@ BellhopError
 ├── NotFound
 │   ├── ApplicationNotFound
 │   ├── SecretNotFound
-│   ├── CredentialNotFound
 │   ├── DeviceNotFound
+│   ├── TagNotFound
 │   └── MessageNotFound
 ├── Conflict
 │   ├── ApplicationAlreadyExists
+│   ├── TagAlreadyExists
 │   └── RequestIdReused
 ├── Unready
 │   ├── TargetRequired
+│   ├── TagBuiltIn
 │   ├── CredentialRefused
 │   └── KeyChangeRefused
 ├── ConcurrentChange
@@ -193,15 +195,6 @@ class SecretNotFound(NotFound):
         super().__init__("The application has no such secret.", {"secret_id": secret_id})
 
 
-class CredentialNotFound(NotFound):
-    """The application has no such provider credential."""
-
-    reason = "CREDENTIAL_NOT_FOUND"
-
-    def __init__(self, credential_id: str) -> None:
-        super().__init__("The application has no such credential.", {"credential_id": credential_id})
-
-
 class DeviceNotFound(NotFound):
     """The application has no such device."""
 
@@ -222,6 +215,15 @@ class MessageNotFound(NotFound):
 
 class Conflict(BellhopError):
     """The name is taken."""
+
+
+class TagNotFound(NotFound):
+    """The application has no such tag."""
+
+    reason = "TAG_NOT_FOUND"
+
+    def __init__(self, tag_name: str) -> None:
+        super().__init__("The application has no such tag.", {"tag_name": tag_name})
 
 
 class ApplicationAlreadyExists(Conflict):
@@ -247,6 +249,24 @@ class RequestIdReused(Conflict):
 
 class Unready(BellhopError):
     """The state of things does not allow it."""
+
+
+class TagAlreadyExists(Conflict):
+    """The tag's name is taken."""
+
+    reason = "TAG_ALREADY_EXISTS"
+
+    def __init__(self, tag_name: str) -> None:
+        super().__init__("The tag_name is taken.", {"tag_name": tag_name})
+
+
+class TagBuiltIn(Unready):
+    """A built-in tag stays as it is."""
+
+    reason = "TAG_BUILT_IN"
+
+    def __init__(self, tag_name: str) -> None:
+        super().__init__("A built-in tag cannot be changed or deleted.", {"tag_name": tag_name})
 
 
 class TargetRequired(Unready):

@@ -55,6 +55,7 @@ class AudienceKind(IntEnum):
 
     USERS = 1
     DEVICES = 2
+    TAGS = 3
     EVERYONE = 5
 
 
@@ -68,7 +69,7 @@ class ResultFilter(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """For whom. `ids` are user ids or device ids by `kind`, as given; no platforms: all networks."""
+    """For whom. `ids` are of users or devices, or names of tags, by `kind`, as given; no platforms: all networks."""
 
     kind: AudienceKind
     ids: tuple[str, ...] = ()

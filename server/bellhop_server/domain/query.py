@@ -9,7 +9,9 @@ from bellhop_server.domain.message import Outcome, ResultFilter
 
 @dataclass(frozen=True, slots=True)
 class DeviceQuery:
-    """Filters of a list, joined by "and". `anonymous` None: both. Empty tuples: no filter. `now`: as of which time."""
+    """Filters of a list, joined by "and". `anonymous` None: both. Empty texts and tuples: no filter. `now`: as of which
+    time.
+    """
 
     app_id: str
     now: Micros
@@ -17,6 +19,7 @@ class DeviceQuery:
     platforms: tuple[Platform, ...] = ()
     states: tuple[DeviceState, ...] = (DeviceState.ACTIVE,)
     anonymous: bool | None = None
+    tag_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from bellhop.v1 import notifier_pb2 as notes
 from bellhop_server.app.explaining import Explained
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.event import AcceptedEvent, Event, ProgressEvent, ResultsEvent, SummaryEvent
+from bellhop_server.domain.interaction import InteractionCount
 from bellhop_server.domain.message import (
     DEFAULT_TTL,
     Audience,
@@ -58,6 +59,8 @@ def _audience_of(audience: message_pb2.Audience) -> Audience:
             kind, ids = AudienceKind.USERS, tuple(audience.users.user_ids)
         case "devices":
             kind, ids = AudienceKind.DEVICES, tuple(audience.devices.device_ids)
+        case "tags":
+            kind, ids = AudienceKind.TAGS, tuple(audience.tags.tag_names)
         case "everyone":
             kind, ids = AudienceKind.EVERYONE, ()
         case None:
@@ -92,6 +95,15 @@ def push_message(value: Message, counts: MessageCounts, *, full: bool) -> messag
     )
 
 
+def interaction_count(value: InteractionCount) -> message_pb2.InteractionCount:
+    """How many devices reported it."""
+    return message_pb2.InteractionCount(
+        platform=device_pb2.Platform.ValueType(value.platform),
+        interaction=message_pb2.Interaction.ValueType(value.interaction),
+        count=value.count,
+    )
+
+
 def _audience(value: Audience) -> message_pb2.Audience:
     shown = message_pb2.Audience(platforms=map(device_pb2.Platform.ValueType, value.platforms))
     if len(value.exclude_user_ids) <= SHOWN_IDS:
@@ -104,6 +116,8 @@ def _audience(value: Audience) -> message_pb2.Audience:
         case AudienceKind.DEVICES:
             shown.devices.device_ids.extend(ids)
             shown.devices.SetInParent()
+        case AudienceKind.TAGS:
+            shown.tags.tag_names.extend(ids)
         case AudienceKind.EVERYONE:
             shown.everyone.SetInParent()
     return shown

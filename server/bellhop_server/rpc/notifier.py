@@ -130,8 +130,16 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
         after = int(paging.after[0]) if paging.after else 0
 
         async def rows() -> AsyncIterator[tuple[message_pb2.Result, Position]]:
-            for seq, result in await self._store.list_results(query, after, paging.size + 1):
-                yield mapping_message.result(result), [seq]
+            found = await self._store.list_results(query, after, paging.size + 1)
+            devices = {result.device_id for _, result in found if result.device_id}
+            reported = await self._store.interactions_of(message.ref, devices) if devices else {}
+            for seq, result in found:
+                shown = mapping_message.result(result)
+                if result.attempts:
+                    shown.interactions.extend(
+                        message_pb2.Interaction.ValueType(each) for each in reported.get(result.device_id, ())
+                    )
+                yield shown, [seq]
 
         page, token = await paging.fill(rows())
         return notes.ListResultsResponse(results=page, next_page_token=token)
@@ -152,9 +160,16 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
                 yield mapping_message.explanation(each)
 
     async def _shown(self, messages: list[Message], view: int) -> list[message_pb2.PushMessage]:
-        counts = await self._store.counts([message.ref for message in messages]) if messages else {}
-        full = view == notes.MESSAGE_VIEW_FULL
-        return [mapping_message.push_message(each, counts[each.ref], full=full) for each in messages]
+        if not messages:
+            return []
+        refs = [message.ref for message in messages]
+        counts, reported = await self._store.counts(refs), await self._store.interaction_counts(refs)
+        full, shown = view == notes.MESSAGE_VIEW_FULL, []
+        for each in messages:
+            message = mapping_message.push_message(each, counts[each.ref], full=full)
+            message.counts.interactions.extend(map(mapping_message.interaction_count, reported[each.ref]))
+            shown.append(message)
+        return shown
 
     async def _told(
         self, kind: type[R], message: Message, result_filter: ResultFilter, events: AsyncIterator[Event]

@@ -7,15 +7,18 @@ from bellhop.v1 import device_pb2, push_registry_pb2_grpc
 from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.app.granting import Granting
 from bellhop_server.app.registering import Registering
+from bellhop_server.app.tagging import Tagging
 from bellhop_server.domain.application import SecretKind
 from bellhop_server.domain.device import DeviceState, Platform
 from bellhop_server.domain.errors import CredentialsInvalid
 from bellhop_server.domain.query import DeviceQuery
-from bellhop_server.ports import ApplicationStore
+from bellhop_server.ports import Store
 from bellhop_server.rpc import mapping, mapping_credential
 from bellhop_server.rpc.calls import caller, received
+from bellhop_server.rpc.interactions import InteractionMethods
 from bellhop_server.rpc.mapping_target import target_of
 from bellhop_server.rpc.pages import BY_ID, Paging, Position
+from bellhop_server.rpc.tags import TagMethods
 from bellhop_server.rpc.validation import validate
 
 DEFAULT_PAGE = 100
@@ -28,10 +31,12 @@ _KINDS = {
 }
 
 
-class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
+class PushRegistryServicer(TagMethods, InteractionMethods, push_registry_pb2_grpc.PushRegistryServicer):
     """Maps the PushRegistry service to `Registering`."""
 
-    def __init__(self, registering: Registering, granting: Granting, store: ApplicationStore) -> None:
+    def __init__(self, registering: Registering, granting: Granting, tagging: Tagging, store: Store) -> None:
+        TagMethods.__init__(self, tagging)
+        InteractionMethods.__init__(self, store)
         self._registering = registering
         self._granting = granting
         self._store = store
@@ -133,6 +138,7 @@ class PushRegistryServicer(push_registry_pb2_grpc.PushRegistryServicer):
             platforms=tuple(map(Platform, request.platforms)),
             states=tuple(map(DeviceState, request.states)) or (DeviceState.ACTIVE,),
             anonymous=request.anonymous if request.HasField("anonymous") else None,
+            tag_name=request.tag_name,
         )
         after = str(paging.after[0]) if paging.after else ""
 

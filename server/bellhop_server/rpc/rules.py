@@ -24,6 +24,8 @@ HEX = re.compile(r"[0-9A-Fa-f]*")
 
 DEVICE_ID_LENGTH = 128
 USER_ID_LENGTH = 512
+MAX_TAGS = 100
+TAG_NAME_LENGTH = 128
 MAX_IDS = 10_000
 MAX_DATA = 100
 MAX_TTL = timedelta(days=28)
@@ -213,6 +215,21 @@ class Findings:
             for index, value in enumerate(values):
                 if not 0 < len(value) <= DEVICE_ID_LENGTH or _CONTROL.search(value):
                     self.device_id(f"{path}[{index}]", value)
+
+    def tag_name(self, path: str, value: str) -> None:
+        """A tag's name, which must be there."""
+        if self.required(path, bool(value)):
+            self.text(path, value, TAG_NAME_LENGTH, controls=False)
+
+    def tag_names(self, path: str, values: Sequence[str]) -> None:
+        """Names of tags, none twice."""
+        if self.count(path, len(values), MAX_TAGS):
+            seen: set[str] = set()
+            for index, value in enumerate(values):
+                self.tag_name(f"{path}[{index}]", value)
+                if value in seen:
+                    self.add(f"{path}[{index}]", "is there twice")
+                seen.add(value)
 
 
 def entry(path: str, key: str) -> str:

@@ -14,10 +14,19 @@ from bellhop.v1 import device_pb2, event_pb2, message_pb2
 from bellhop.v1 import notifier_pb2 as notes
 from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.domain import Micros
-from bellhop_server.rpc.rules import APP_ID, LOCALE, MESSAGE_ID, TIME_ZONE, Findings
+from bellhop_server.rpc.rules import APP_ID, LOCALE, MESSAGE_ID, TAG_NAME_LENGTH, TIME_ZONE, Findings
 from bellhop_server.rpc.validation_credential import validate_delete_credential, validate_set_credential
 from bellhop_server.rpc.validation_grant import SESSION_LENGTH, validate_binding_key, validate_create_bind_grant
 from bellhop_server.rpc.validation_message import validate_explain_send, validate_send
+from bellhop_server.rpc.validation_tag import (
+    validate_create_tag,
+    validate_list_subscriptions,
+    validate_list_tags,
+    validate_one_tag,
+    validate_report_interaction,
+    validate_subscriber,
+    validate_update_tag,
+)
 from bellhop_server.rpc.validation_target import validate_target
 
 MAX_ATTRIBUTES = 50
@@ -110,6 +119,7 @@ def _list_devices(found: Findings, request: reg.ListDevicesRequest) -> None:
     found.page_size("page_size", request.page_size)
     found.optional_user_id("user_id", request.user_id)
     found.enums("platforms", request.platforms, device_pb2.Platform.DESCRIPTOR)
+    found.text("tag_name", request.tag_name, TAG_NAME_LENGTH, controls=False)
     found.enums("states", request.states, device_pb2.DeviceState.DESCRIPTOR)
 
 
@@ -224,6 +234,15 @@ _RULES: dict[type[Message], Callable[[Findings, Any], None]] = {
     reg.CreateBindGrantRequest: validate_create_bind_grant,
     reg.GetClientConfigRequest: _nothing,
     reg.CheckCredentialRequest: _nothing,
+    reg.CreateTagRequest: validate_create_tag,
+    reg.GetTagRequest: validate_one_tag,
+    reg.ListTagsRequest: validate_list_tags,
+    reg.UpdateTagRequest: validate_update_tag,
+    reg.DeleteTagRequest: validate_one_tag,
+    reg.SubscribeRequest: validate_subscriber,
+    reg.UnsubscribeRequest: validate_subscriber,
+    reg.ListSubscriptionsRequest: validate_list_subscriptions,
+    reg.ReportInteractionRequest: validate_report_interaction,
     notes.SendRequest: validate_send,
     notes.WatchMessageRequest: _watch_message,
     notes.GetMessageRequest: _get_message,

@@ -57,6 +57,10 @@ def _audience(found: Findings, audience: message_pb2.Audience) -> None:
             path = "audience.devices.device_ids"
             if found.required(path, bool(audience.devices.device_ids)):
                 found.device_ids(path, audience.devices.device_ids)
+        case "tags":
+            path = "audience.tags.tag_names"
+            if found.required(path, bool(audience.tags.tag_names)):
+                found.tag_names(path, audience.tags.tag_names)
         case None:
             found.add("audience.to", "is required")
     found.enums("audience.platforms", audience.platforms, device_pb2.Platform.DESCRIPTOR)

@@ -32,6 +32,7 @@ _SOMETIMES: tuple[tuple[str, str, Any], ...] = (
     ("n", "unsent", 0),
     ("o", "obstacle", ""),
     ("s", "obstacle_status", 0),
+    ("b", "by_user", False),
 )
 
 

@@ -11,12 +11,14 @@ from bellhop_server.domain.errors import DeviceNotFound
 from bellhop_server.domain.guard import LEAST_DOUBT, MOST_REFUSALS
 from bellhop_server.domain.query import DeviceQuery
 from bellhop_server.domain.registration import RegistryAnswer, RegistryCommand
+from bellhop_server.domain.tag import BUILT_IN
 from bellhop_server.store import device_rows
 from bellhop_server.store.binding_rows import bound_at
 from bellhop_server.store.database import Database
 from bellhop_server.store.group_writer import GroupWriter
 from bellhop_server.store.registry_group import apply_group
 from bellhop_server.store.tables import devices
+from bellhop_server.store.tags import has_tag
 
 # Three advisory locks a command at most, and PostgreSQL has some 6,000 by default for all of its connections.
 _GROUP_LIMIT = 256
@@ -159,4 +161,6 @@ def _filtered(statement: Select[Any], query: DeviceQuery) -> Select[Any]:
         statement = statement.where(devices.c.state.in_([state.value for state in query.states]))
     if query.anonymous is not None:
         statement = statement.where(not_(bound) if query.anonymous else bound)
+    if query.tag_name and query.tag_name != BUILT_IN:
+        statement = statement.where(has_tag(query.app_id, query.tag_name, bound))
     return statement

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from bellhop_server.domain import Micros
 from bellhop_server.domain.application import SecretKind
 from bellhop_server.domain.device import Device, DeviceState, user_key
 from bellhop_server.domain.errors import BellhopError
@@ -33,6 +34,7 @@ from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.counter import next_number
 from bellhop_server.store.registry_picture import load_picture, unnamed_targets
 from bellhop_server.store.tables import devices, secrets
+from bellhop_server.store.tags import end_subscriptions
 
 _SECRET_COLUMNS = ("digest", "app_id", "device_id", "kind", "create_time", "expire_time", "retire_time", "pending")
 _REPLACE_KEY = """(digest, app_id, device_id) DO UPDATE SET
@@ -60,7 +62,7 @@ def apply_group(connection: Connection, commands: list[RegistryCommand]) -> list
         if isinstance(command, UnregisterUser):
             answer = replace(answer, more=len(leavers[command]) == CHUNK)
         answers.append(answer)
-    _save(connection, picture)
+    _save(connection, picture, max(command.now for command in commands))
     return answers
 
 
@@ -118,7 +120,7 @@ def _lock_key(kind: str, app_id: str, name: bytes) -> int:
     return int.from_bytes(digest, signed=True)
 
 
-def _save(connection: Connection, picture: Picture) -> None:
+def _save(connection: Connection, picture: Picture, now: Micros) -> None:
     # What leaves a target goes first, wholly: rows come back in any order, and no two may hold one target for a moment.
     gone: list[DeviceKey] = []
     rows: list[tuple[Any, ...]] = []
@@ -130,6 +132,9 @@ def _save(connection: Connection, picture: Picture) -> None:
             rows.append(device_rows.to_row(after))
     if gone:
         _delete(connection, gone)
+        left = [key for key in gone if picture.device(key) is None]
+        if left:
+            end_subscriptions(connection, left, now)
     insert_many(connection, devices, device_rows.COLUMNS, rows, _REPLACE_DEVICE)
     changed = [
         (

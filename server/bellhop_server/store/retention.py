@@ -6,10 +6,20 @@ from functools import partial
 from sqlalchemy import Connection, delete, func, select, update
 
 from bellhop_server.domain import DAY, Micros
+from bellhop_server.domain.tag import REMOVED_LIFE
 from bellhop_server.store.binding_rows import forget_generations, forget_grants, forget_revocations
 from bellhop_server.store.bulk import delete_some
 from bellhop_server.store.database import Database
-from bellhop_server.store.tables import messages, outcome_counts, payloads, request_ids, results
+from bellhop_server.store.tables import (
+    interaction_counts,
+    interactions,
+    messages,
+    outcome_counts,
+    payloads,
+    request_ids,
+    results,
+)
+from bellhop_server.store.tags import forget_subscriptions
 
 PAYLOAD_LIFE: Micros = 7 * DAY
 MESSAGE_LIFE: Micros = 30 * DAY
@@ -72,13 +82,24 @@ def _delete_slice(connection: Connection, ref: int, limit: int) -> int:
 
 
 def _delete_whole(connection: Connection, refs: Sequence[int]) -> int:
-    of_messages = (results.c.message_ref, outcome_counts.c.message_ref, payloads.c.message_ref, messages.c.ref)
+    of_messages = (results.c.message_ref, *_OF_MESSAGES, messages.c.ref)
     return sum(connection.execute(delete(column.table).where(column.in_(refs))).rowcount for column in of_messages)
 
 
 def _forget_requests(connection: Connection, now: Micros, limit: int) -> int:
     return delete_some(connection, request_ids, request_ids.c.forget_time <= now, limit)
 
+
+def _forget_subscriptions(connection: Connection, now: Micros, limit: int) -> int:
+    return forget_subscriptions(connection, now - REMOVED_LIFE, limit)
+
+
+_OF_MESSAGES = (
+    outcome_counts.c.message_ref,
+    payloads.c.message_ref,
+    interactions.c.message_ref,
+    interaction_counts.c.message_ref,
+)
 
 _STEPS = (
     _erase_payloads,
@@ -87,4 +108,5 @@ _STEPS = (
     forget_generations,
     forget_revocations,
     forget_grants,
+    _forget_subscriptions,
 )

@@ -10,6 +10,7 @@ from bellhop_server.store.batches import SqlBatches
 from bellhop_server.store.cancellation import SqlCancellation
 from bellhop_server.store.credentials import SqlCredentials
 from bellhop_server.store.database import Database, open_database, sqlite_path
+from bellhop_server.store.interactions import SqlInteractions
 from bellhop_server.store.messages import SqlMessages
 from bellhop_server.store.migrate import check, upgrade
 from bellhop_server.store.presence import SqlPresence
@@ -19,6 +20,7 @@ from bellhop_server.store.retention import SqlRetention
 from bellhop_server.store.schedule import SqlSchedule
 from bellhop_server.store.seal import MasterKey, verify_canary
 from bellhop_server.store.secrets import SqlSecrets
+from bellhop_server.store.tags import SqlTags
 
 
 class SqlStore(
@@ -26,6 +28,7 @@ class SqlStore(
     SqlSecrets,
     SqlCredentials,
     SqlDevices,
+    SqlTags,
     SqlMessages,
     SqlSchedule,
     SqlCancellation,
@@ -33,6 +36,7 @@ class SqlStore(
     SqlBatches,
     SqlPresence,
     SqlResults,
+    SqlInteractions,
     SqlRetention,
 ):
     """Everything that is true, in SQLite or PostgreSQL. Implements `ports.Store`."""
@@ -43,6 +47,7 @@ class SqlStore(
         SqlSecrets.__init__(self, database)
         SqlCredentials.__init__(self, database, key)
         SqlDevices.__init__(self, database)
+        SqlTags.__init__(self, database)
         SqlMessages.__init__(self, database)
         SqlSchedule.__init__(self, database)
         SqlCancellation.__init__(self, database)
@@ -50,6 +55,7 @@ class SqlStore(
         SqlBatches.__init__(self, database)
         SqlPresence.__init__(self, database, self.unsealed)
         SqlResults.__init__(self, database)
+        SqlInteractions.__init__(self, database)
         SqlRetention.__init__(self, database)
 
     @classmethod
@@ -78,3 +84,4 @@ class SqlStore(
         await self.close_secrets()
         await self.close_devices()
         await self.close_messages()
+        await self.close_interactions()

@@ -16,8 +16,9 @@ tags = Table(
     PrimaryKeyConstraint("app_id", "tag_name"),
 )
 
-# Of a device (`device_id`) or of a user (`user_id`, `user_key`). One that has ended stays for a while (`remove_time`):
-# a message that found the device by it must not find the device by its user once more.
+# Of a device (`device_id`) or of a user (`user_id`, `user_key`). One that has ended stays for a while (`remove_time`),
+# and when it begins again it is known when it first did (`first_time`): a message that found the device by it must not
+# find the device by its user once more, whatever happens in between.
 subscriptions = Table(
     "subscriptions",
     metadata,
@@ -28,6 +29,7 @@ subscriptions = Table(
     Column("user_id", Text),
     Column("user_key", LargeBinary(32)),
     Column("create_time", Time, nullable=False),
+    Column("first_time", Time, nullable=False),
     Column("remove_time", Time),
     PrimaryKeyConstraint("app_id", "subscription_id"),
     Index("ix_subscriptions_device_id", "app_id", "device_id"),

@@ -34,6 +34,7 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Text()),
         sa.Column("user_key", sa.LargeBinary(length=32)),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
+        sa.Column("first_time", sa.BigInteger(), nullable=False),
         sa.Column("remove_time", sa.BigInteger()),
         sa.PrimaryKeyConstraint("app_id", "subscription_id", name="pk_subscriptions"),
     )
