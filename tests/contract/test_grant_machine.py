@@ -60,18 +60,15 @@ class GrantMachine(RuleBasedStateMachine):
         now = self._tick()
         return Grant(self._app, f"grant-{now}", user, device, session, now, now + ttl)
 
-    @rule(
-        shown=grants,
-        device=DEVICES,
-        user=st.none() | USERS,
-        session=st.none() | SESSIONS,
-        ttl=st.none() | st.just(MINUTE),
-    )
-    def show(self, shown: Grant, device: str, user: str | None, session: str | None, ttl: int | None) -> None:
-        """As it was granted, or with another user or session."""
+    @rule(shown=grants, device=DEVICES, ttl=st.none() | st.just(MINUTE))
+    def show(self, shown: Grant, device: str, ttl: int | None) -> None:
+        """As it was granted, and sometimes late or again."""
+        self.show_for(shown, shown.device_id or device, shown.user_id, shown.session_id, ttl)
+
+    @rule(shown=grants, device=DEVICES, user=USERS, session=SESSIONS, ttl=st.none() | st.just(MINUTE))
+    def show_for(self, shown: Grant, device: str, user: str, session: str, ttl: int | None) -> None:
+        """Whatever it was granted for."""
         now = self._tick()
-        user = shown.user_id if user is None else user
-        session = shown.session_id if session is None else session
         expected = self._expected(shown, device, user, session, now)
         outcome = self._register(device, user, session, ttl, shown)
         if expected is not None:

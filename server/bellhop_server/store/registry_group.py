@@ -2,9 +2,9 @@
 
 On SQLite the one writer is the lock. On PostgreSQL two groups must not see the same thing at once, be it there yet or
 not, so the order is always the same: first, sorted and in one statement, advisory locks on the name of every device,
-target, user and grant that a command gives (these keep out whoever would create it); then, sorted and in one
-statement, the rows of devices (whoever changes a device holds its row); last the counter. A row found by its target
-that loses the target or goes while we wait for it is not returned any more.
+target and user that a command gives (these keep out whoever would create it); then, sorted and in one statement, the
+rows of devices (whoever changes a device holds its row); last the counter. A row found by its target that loses the
+target or goes while we wait for it is not returned any more.
 """
 
 import hashlib
@@ -103,9 +103,8 @@ def _lock(connection: Connection, commands: Sequence[RegistryCommand], unnamed: 
         if command.target is not None:
             names.add(("target", command.app_id, command.target.digest))
         if isinstance(command, Register) and command.user_id is not None:
+            # Whoever shows a bind grant binds its user, or is refused: so this keeps apart who shows the same one.
             names.add(("user", command.app_id, user_key(command.user_id)))
-            if command.grant is not None:
-                names.add(("grant", command.app_id, command.grant.grant_id.encode()))
     keys = sorted({_lock_key(*name) for name in names})
     # A plan that was kept from a small table would go on reading all of it once it is large.
     connection.exec_driver_sql(
