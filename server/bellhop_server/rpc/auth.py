@@ -47,6 +47,7 @@ ACCESS: dict[str, Access] = {
     "/bellhop.v1.PushRegistry/ListSubscriptions": Access(_ANY),
     "/bellhop.v1.PushRegistry/ReportInteraction": Access(_ANY),
     "/bellhop.v1.Notifier/Send": _APP,
+    "/bellhop.v1.Notifier/SendMany": _APP,
     "/bellhop.v1.Notifier/WatchMessage": _APP,
     "/bellhop.v1.Notifier/GetMessage": _APP,
     "/bellhop.v1.Notifier/ListMessages": _APP,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, aclosing
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -91,7 +91,7 @@ class Edge(grpc.aio.ServerInterceptor):
         access = ACCESS[method]
         parse: Any = handler.request_deserializer
         answer: Any = handler.unary_unary
-        answers: Any = handler.unary_stream
+        answers: Any = handler.unary_stream or handler.stream_stream
 
         async def unary(raw: bytes, context: Context) -> Message | None:
             call = Call(method, context.peer(), self._clock.now())
@@ -117,6 +117,23 @@ class Edge(grpc.aio.ServerInterceptor):
             with self._metrics.streams.labels(method).track_inprogress():
                 await self._guarded(call, context, serve)
 
+        async def both(raws: AsyncIterator[bytes], context: Context) -> None:
+            call = Call(method, context.peer(), self._clock.now())
+
+            async def parsed() -> AsyncGenerator[Message]:
+                async for raw in raws:
+                    yield self._parsed(raw, parse)
+
+            async def serve() -> None:
+                await self._authenticate(call, access, context)
+                with self._admission.stream(call.peer, call.caller.app_id):
+                    await self._pump(answers(parsed(), context), context)
+
+            with self._metrics.streams.labels(method).track_inprogress():
+                await self._guarded(call, context, serve)
+
+        if handler.stream_stream is not None:
+            return grpc.stream_stream_rpc_method_handler(both, None, handler.response_serializer)
         if answers is not None:
             return grpc.unary_stream_rpc_method_handler(stream, None, handler.response_serializer)
         return grpc.unary_unary_rpc_method_handler(unary, None, handler.response_serializer)
@@ -144,6 +161,11 @@ class Edge(grpc.aio.ServerInterceptor):
         self, call: Call, access: Access, raw: bytes, context: Context, parse: Callable[[bytes], Message]
     ) -> Message:
         """The request of a caller who is known by then."""
+        await self._authenticate(call, access, context)
+        return self._parsed(raw, parse)
+
+    async def _authenticate(self, call: Call, access: Access, context: Context) -> None:
+        """Learns who calls."""
         metadata = tuple(context.invocation_metadata() or ())
         size = sum(len(key) + len(value) for key, value in metadata)
         self._check_size("metadata", size, self._limits.metadata_bytes)
@@ -152,6 +174,8 @@ class Edge(grpc.aio.ServerInterceptor):
         # `authorization` may be a guess at the admin token, which is one secret, whatever application they name.
         call.attempt_at = "" if access.admin or came.bearer else came.app_id
         call.caller = await self._authenticating.authenticate(came, access)
+
+    def _parsed(self, raw: bytes, parse: Callable[[bytes], Message]) -> Message:
         self._check_size("request", len(raw), self._limits.request_bytes)
         try:
             return parse(raw)

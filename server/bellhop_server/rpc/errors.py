@@ -62,9 +62,14 @@ class Ending:
     trailers: tuple[tuple[str, str | bytes], ...]
 
 
+def code_of(error: errors.BellhopError) -> grpc.StatusCode:
+    """The status code of an error."""
+    return _CODES[type(error)]
+
+
 def ending_of(error: errors.BellhopError) -> Ending:
     """The status of an error: one ErrorInfo, and BadRequest, RetryInfo, RequestInfo where they apply."""
-    code = _CODES[type(error)]
+    code = code_of(error)
     status = status_pb2.Status(code=code.value[0], message=cut(error.text, _MAX_TEXT))
     reason = error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason}")
     _add(

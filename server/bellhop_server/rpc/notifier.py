@@ -20,6 +20,7 @@ from bellhop_server.rpc.calls import CURRENT, caller
 from bellhop_server.rpc.cursors import seq_of
 from bellhop_server.rpc.metrics import Metrics
 from bellhop_server.rpc.pages import BY_NUMBER, BY_TIME_AND_NUMBER, Paging, Position
+from bellhop_server.rpc.send_many import SendManyStream
 from bellhop_server.rpc.shared_pages import R, SharedPages
 from bellhop_server.rpc.validation import validate
 
@@ -69,6 +70,14 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
                 yield response
                 if request.accept_only:
                     return
+
+    async def SendMany(
+        self, request_iterator: AsyncIterator[notes.SendManyRequest], context: Any
+    ) -> AsyncGenerator[notes.SendManyResponse]:
+        stream = SendManyStream(caller().app_id, self._sending, self._watching, self._metrics)
+        async with aclosing(stream.serve(request_iterator)) as responses:
+            async for response in responses:
+                yield response
 
     async def WatchMessage(
         self, request: notes.WatchMessageRequest, context: Any
