@@ -10,7 +10,7 @@ import pytest
 
 from tests.rules.sources import ROOT, imported_modules, name, python_files
 
-SOURCE_ROOTS = ("proto", "server", "clients/python", "clients/cli")
+SOURCE_ROOTS = ("proto", "server", "clients/python", "clients/gateway", "clients/cli")
 INNER = ("bellhop_server.domain", "bellhop_server.ports", "bellhop_server.app")
 
 # Where a forbidden import is planted, which, and the contract that must break.
@@ -28,6 +28,11 @@ PLANTED = [
         "store, queue and providers know the ports, not the use cases",
     ),
     ("clients/python/bellhop_client/retry.py", "bellhop_server.domain", "the client knows only the contract"),
+    (
+        "clients/gateway/bellhop_gateway/limits.py",
+        "bellhop_server.domain",
+        "the gateway knows the client and the contract",
+    ),
     ("server/bellhop_simulators/journal.py", "bellhop_server.domain", "the simulators stand alone"),
     (
         "server/bellhop_simulators/http2/frames.py",

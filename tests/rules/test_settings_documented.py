@@ -5,7 +5,8 @@ from dataclasses import fields
 
 import pytest
 
-from bellhop_server.settings import COMMAND_LINE_NAMES, SETTING_NAMES, Settings, variable_of
+from bellhop_gateway.settings import GATEWAY_SETTING_NAMES, GatewaySettings
+from bellhop_server.settings import COMMAND_LINE_NAMES, GATEWAY_NAMES, SETTING_NAMES, Settings, variable_of
 from tests.rules.sources import ROOT
 
 PAGE = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
@@ -13,7 +14,12 @@ PARAGRAPHS = dict(re.findall(r"^### (\w+)\n+(.+?)(?=\n#|\Z)", PAGE, re.MULTILINE
 
 
 def test_the_page_and_the_settings_name_the_same() -> None:
-    assert set(PARAGRAPHS) == {variable_of(name) for name in (*SETTING_NAMES, *COMMAND_LINE_NAMES)}
+    names = {*SETTING_NAMES, *COMMAND_LINE_NAMES, *GATEWAY_SETTING_NAMES}
+    assert set(PARAGRAPHS) == {variable_of(name) for name in names}
+
+
+def test_the_server_knows_what_is_the_gateway_s_alone() -> None:
+    assert set(GATEWAY_NAMES) == set(GATEWAY_SETTING_NAMES) - set(SETTING_NAMES)
 
 
 @pytest.mark.parametrize("variable", PARAGRAPHS)
@@ -30,6 +36,12 @@ def test_the_defaults_that_are_told_are_those_of_the_settings() -> None:
         assert f"Default: `{text}`" in PARAGRAPHS[variable_of(name)]
 
 
+def test_the_defaults_of_the_gateway_that_are_told_are_its_own() -> None:
+    for name in ("gateway_listen", "server", "gateway_rate"):
+        assert f"Default: `{getattr(GatewaySettings(), name)}`" in PARAGRAPHS[variable_of(name)]
+
+
 def test_what_may_hold_a_secret_is_never_shown() -> None:
+    assert {field.name for field in fields(GatewaySettings) if not field.repr} == {"client_secret"}
     hidden = {field.name for field in fields(Settings) if not field.repr}
     assert hidden == {"database_url", "admin_token", "master_key"}

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
 
 from bellhop_server.domain import Micros
 
@@ -15,7 +14,8 @@ class Interaction(IntEnum):
     DISMISSED = 3
 
 
-class InteractionCount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class InteractionCount:
     """How many devices of a network reported an interaction with a message."""
 
     platform: int
