@@ -72,6 +72,44 @@ def select_many(
     return connection.exec_driver_sql(statement, parameters).all()
 
 
+def select_by_keys(
+    connection: Connection,
+    table: Table,
+    columns: tuple[str, ...],
+    keys: Sequence[tuple[Any, ...]],
+    sqlite_also: str = "",
+) -> Sequence[Sequence[Any]]:
+    """`columns` of the rows whose first columns, as many as a key has parts, are one of `keys`: numbers and texts. They
+    begin an index of the table; `sqlite_also` is a condition on `found` that makes SQLite prefer it.
+    """
+    parts = len(keys[0])
+    if connection.dialect.name == "sqlite":
+        return connection.exec_driver_sql(
+            _sqlite_by_keys(table, columns, parts, sqlite_also), (json.dumps(keys),)
+        ).all()
+    arrays = tuple(map(list, zip(*keys, strict=True)))
+    return connection.exec_driver_sql(_postgresql_by_keys(table, columns, parts), arrays).all()
+
+
+@cache
+def _sqlite_by_keys(table: Table, columns: tuple[str, ...], parts: int, also: str) -> str:
+    same = [f"found.{name} = json_extract(named.value, '$[{place}]')" for place, name in enumerate(columns[:parts])]
+    where = " AND ".join([*same, *([also] if also else [])])
+    return _found(columns, f"json_each(?) AS named CROSS JOIN {table.name} AS found ON {where}")
+
+
+@cache
+def _postgresql_by_keys(table: Table, columns: tuple[str, ...], parts: int) -> str:
+    key = columns[:parts]
+    arrays = ", ".join(f"${place}::{array_type(table, name)}" for place, name in enumerate(key, 1))
+    same = " AND ".join(f"found.{name} = named.{name}" for name in key)
+    return _found(columns, f"unnest({arrays}) AS named ({', '.join(key)}) JOIN {table.name} AS found ON {same}")
+
+
+def _found(columns: tuple[str, ...], source: str) -> str:
+    return f"SELECT {', '.join(f'found.{name}' for name in columns)} FROM {source}"  # noqa: S608 - our own names
+
+
 def hexadecimal(dialect: str, column: str) -> str:
     """SQL for bytes as hexadecimal digits, in lower case."""
     return f"lower(hex({column}))" if dialect == "sqlite" else f"encode({column}, 'hex')"

@@ -74,7 +74,9 @@ def _delete_messages(connection: Connection, now: Micros, limit: int) -> int:
 
 
 def _delete_slice(connection: Connection, ref: int, limit: int) -> int:
-    """Some of the results of a large message; with the last of them the message itself."""
+    """Some of what was reported of a large message, then some of its results; with the last the message itself."""
+    if reported := delete_some(connection, interactions, interactions.c.message_ref == ref, limit):
+        return reported
     first = connection.execute(select(func.min(results.c.seq)).where(results.c.message_ref == ref)).scalar() or 0
     some = delete(results).where(results.c.message_ref == ref, results.c.seq < first + limit)
     deleted = connection.execute(some).rowcount
