@@ -59,7 +59,8 @@ async def refused(store: SqlStore, report: Report) -> type[BellhopError] | None:
 
 
 async def counts(store: SqlStore, message: Message) -> list[tuple[int, int, int]]:
-    return [tuple(count) for count in (await store.interaction_counts([message.ref]))[message.ref]]
+    counted = (await store.interaction_counts([message.ref]))[message.ref]
+    return [(each.platform, each.interaction, each.count) for each in counted]
 
 
 async def test_what_everybody_reports_at_once_from_two_servers_counts_once(
