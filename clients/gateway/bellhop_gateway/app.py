@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 from starlette.applications import Starlette
@@ -18,10 +18,14 @@ from bellhop_gateway import documentation
 from bellhop_gateway.backend import Backend
 from bellhop_gateway.errors import Refused
 from bellhop_gateway.limits import Rate
+from bellhop_gateway.me import SignedIn, client_of_provider
 from bellhop_gateway.metadata import CREDENTIALS, TIMEOUT
 from bellhop_gateway.routes import PREFIX
 from bellhop_gateway.settings import GatewaySettings
 from bellhop_gateway.translation import client_of, method_not_allowed, translate
+
+LOGOUT = f"{PREFIX}/backchannel-logout"
+"""Where the OpenID provider says that somebody has logged out."""
 
 
 def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.monotonic) -> Starlette:
@@ -33,12 +37,14 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        backend = Backend(settings)
-        app.state.backend = backend
-        try:
+        async with AsyncExitStack() as stack:
+            app.state.backend = Backend(settings)
+            stack.push_async_callback(app.state.backend.close)
+            app.state.signed_in = None
+            if settings.signs_in:
+                provider = await stack.enter_async_context(client_of_provider())
+                app.state.signed_in = SignedIn(settings, provider)
             yield
-        finally:
-            await backend.close()
 
     async def ready(request: Request) -> Response:
         serving = await request.app.state.backend.ready()
@@ -59,13 +65,19 @@ def create_app(settings: GatewaySettings, *, clock: Callable[[], float] = time.m
         routes=[
             StarletteRoute("/health", _alive),
             StarletteRoute("/ready", ready),
-            *documentation.routes(),
+            *documentation.routes(signs_in=settings.signs_in),
+            *([StarletteRoute(LOGOUT, _logout, methods=["POST"])] if settings.signs_in else []),
             Mount(PREFIX, _Api(rate)),
         ],
         middleware=middleware,
         exception_handlers={404: _not_found, 405: _not_allowed},
         lifespan=lifespan,
     )
+
+
+async def _logout(request: Request) -> Response:
+    signed_in: SignedIn = request.app.state.signed_in
+    return await signed_in.backchannel_logout(request)
 
 
 async def _alive(request: Request) -> Response:

@@ -13,14 +13,14 @@ _POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 
 _KINDS = {"docs.js": "text/javascript", "docs.css": "text/css"}
 
 
-def routes() -> list[Route]:
-    """Their routes."""
-    return [Route("/openapi.json", _openapi), Route("/docs", _page), Route("/docs/{name}", _part)]
+def routes(*, signs_in: bool) -> list[Route]:
+    """Their routes. `signs_in`: whether there are signed-in users."""
 
+    async def openapi(request: Request) -> Response:
+        root = request.scope.get("root_path", "")
+        return JSONResponse(document(signs_in=signs_in) | {"servers": [{"url": root or "/"}]})
 
-async def _openapi(request: Request) -> Response:
-    root = request.scope.get("root_path", "")
-    return JSONResponse(document() | {"servers": [{"url": root or "/"}]})
+    return [Route("/openapi.json", openapi), Route("/docs", _page), Route("/docs/{name}", _part)]
 
 
 async def _page(request: Request) -> Response:

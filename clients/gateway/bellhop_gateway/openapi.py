@@ -53,12 +53,14 @@ _REFUSALS = (400, 401, 403, 404, 405, 409, 413, 415, 429, 500, 503, 504)
 
 
 @cache
-def document() -> dict[str, Any]:
-    """The whole document, an OpenAPI 3.1 object."""
+def document(*, signs_in: bool) -> dict[str, Any]:
+    """The whole document, an OpenAPI 3.1 object; with the routes of signed-in users if there are any."""
     schemas: dict[str, Any] = {"Error": _ERROR}
     paths: dict[str, Any] = {}
     names = {route: name for name, route in operations()}
     for path, routes in by_path().items():
+        if routes[0].signed_in and not signs_in:
+            continue
         paths[PREFIX + path] = {route.method.lower(): _operation(names[route], route, schemas) for route in routes}
     return {
         "openapi": "3.1.0",

@@ -21,13 +21,14 @@ _SERVICES = {
 @dataclass(frozen=True)
 class Route:
     """`path` is below PREFIX; `{name}` in it is a field of the request. `body`: the request's other fields come as JSON
-    in the body, else in the query.
+    in the body, else in the query. `signed_in`: for whoever shows a token of the OpenID provider.
     """
 
     method: str
     path: str
     rpc: str
     body: bool = False
+    signed_in: bool = False
 
     @cached_property
     def descriptor(self) -> MethodDescriptor:
@@ -134,6 +135,25 @@ ROUTES = (
 )
 """Every RPC of the contract, each by the form in which HTTP would say it."""
 
+GET_DEVICE = next(route for route in ROUTES if route.rpc == "PushRegistry.GetDevice")
+UNREGISTER_USER = next(route for route in ROUTES if route.rpc == "PushRegistry.UnregisterUser")
+
+_REPORT = "PushRegistry.ReportInteraction"
+ME_ROUTES = (
+    Route("POST", "/me/devices", "PushRegistry.RegisterDevice", body=True, signed_in=True),
+    Route("PUT", "/me/devices/{device_id}", "PushRegistry.RegisterDevice", body=True, signed_in=True),
+    Route("GET", "/me/devices/{device_id}", "PushRegistry.GetDevice", signed_in=True),
+    Route("DELETE", "/me/devices/{device_id}", "PushRegistry.UnregisterDevice", signed_in=True),
+    Route("DELETE", "/me/devices", "PushRegistry.UnregisterUser", signed_in=True),
+    Route("POST", "/me/subscriptions", "PushRegistry.Subscribe", body=True, signed_in=True),
+    Route("POST", "/me/subscriptions:remove", "PushRegistry.Unsubscribe", body=True, signed_in=True),
+    Route("GET", "/me/subscriptions", "PushRegistry.ListSubscriptions", signed_in=True),
+    Route("POST", "/me/messages/{message_id}/interactions", _REPORT, body=True, signed_in=True),
+)
+"""What a person who is signed in may do."""
+
+_ALL = (*ROUTES, *ME_ROUTES)
+
 
 @dataclass(frozen=True)
 class Found:
@@ -147,7 +167,7 @@ class Found:
 def find(method: str, raw_path: bytes) -> Found:
     """What is at a path below PREFIX, percent-encoded as it came. Raises UnicodeDecodeError."""
     segments = tuple(raw_path.strip(b"/").split(b"/"))
-    matches = [(route, fields) for route in ROUTES if (fields := route.match(segments)) is not None]
+    matches = [(route, fields) for route in _ALL if (fields := route.match(segments)) is not None]
     # A literal segment names itself better than a field does.
     matches.sort(key=lambda match: len(match[0].fields))
     methods = tuple(sorted({route.method for route, _ in matches}))
@@ -161,13 +181,14 @@ def find(method: str, raw_path: bytes) -> Found:
 def by_path() -> dict[str, tuple[Route, ...]]:
     """The routes of each path."""
     paths: dict[str, list[Route]] = {}
-    for route in ROUTES:
+    for route in _ALL:
         paths.setdefault(route.path, []).append(route)
     return {path: tuple(routes) for path, routes in paths.items()}
 
 
 def operations() -> Iterator[tuple[str, Route]]:
     """Every route with a name of its own: that of its RPC, with its place where the RPC has several."""
-    for route in ROUTES:
-        several = sum(each.rpc == route.rpc for each in ROUTES) > 1
-        yield f"{route.descriptor.name}{'By' + route.method.capitalize() if several else ''}", route
+    for route in _ALL:
+        several = sum((each.rpc, each.signed_in) == (route.rpc, route.signed_in) for each in _ALL) > 1
+        name = f"{route.descriptor.name}{'By' + route.method.capitalize() if several else ''}"
+        yield f"My{name}" if route.signed_in else name, route

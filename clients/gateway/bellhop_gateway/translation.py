@@ -1,6 +1,5 @@
 """From an HTTP request to a call of the server, and back."""
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -15,15 +14,18 @@ from bellhop_gateway.errors import Refused, invalid
 from bellhop_gateway.limits import read
 from bellhop_gateway.metadata import DEFAULT_SECONDS, metadata_of, timeout_of
 from bellhop_gateway.requests import BodyUnreadable, build, read_body
-from bellhop_gateway.routes import Found, Route, find
+from bellhop_gateway.routes import Route, find
 from bellhop_gateway.streaming import as_json, respond
-
-Finder = Callable[[str, bytes], Found]
 
 
 async def translate(request: Request) -> Response:
     """Answers a request below PREFIX. Raises Refused."""
-    route, path = found(request, find)
+    route, path = found(request)
+    if route.signed_in:
+        if request.app.state.signed_in is None:
+            raise Refused(grpc.StatusCode.NOT_FOUND, "Nobody signs in here.")
+        signed: Response = await request.app.state.signed_in.respond(request, route, path)
+        return signed
     fields = await body_of(request) if route.body else {}
     message = build(route, path, request.query_params.multi_items(), fields)
     if route.rpc == "Notifier.WatchMessage" and (cursor := request.headers.get("last-event-id")):
@@ -33,12 +35,12 @@ async def translate(request: Request) -> Response:
     return await answer(request, route, message, metadata_of(request.headers, client_of(request)))
 
 
-def found(request: Request, finder: Finder) -> tuple[Route, dict[str, str]]:
+def found(request: Request) -> tuple[Route, dict[str, str]]:
     """The route of a request, and the fields that its path names. Raises Refused."""
     raw = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
     below = raw[len(quote(request.scope["root_path"])) :]
     try:
-        at = finder(request.method, below)
+        at = find(request.method, below)
     except UnicodeDecodeError:
         raise invalid(("path", "is not UTF-8")) from None
     if not at.methods:
