@@ -13,6 +13,7 @@ from benchmarks.memory import memory
 from benchmarks.networks import networks
 from benchmarks.profiling import profile
 from benchmarks.registration import registration
+from benchmarks.sendmany import sendmany
 from benchmarks.singles import singles
 from benchmarks.sizes import Sizes
 from benchmarks.stage import DATABASES, Stage, stage
@@ -23,6 +24,7 @@ PARTS: dict[str, tuple[str, Callable[[Stage, Sizes], list[str]]]] = {
     "memory": ("Memory by the size of the audience", memory),
     "registration": ("Registration under 64 callers", registration),
     "singles": ("Single sends and logouts, idle and during a broadcast to {sizes.broadcast:,}", singles),
+    "sendmany": ("Messages to one device each, {sizes.messages:,} on a stream", sendmany),
     "encryption": ("Encryptions of a Web Push", encryption),
     "networks": ("Adapters alone, {sizes.sends:,} sends each", networks),
     "items": ("Planned devices as rows and packed", items),

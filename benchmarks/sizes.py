@@ -22,5 +22,7 @@ class Sizes:
     """Of registrations."""
     sends: int = 40_000
     """Of each adapter alone; peers send a twentieth."""
+    messages: int = 20_000
+    """Of each round on a SendMany stream; a fifth of them on streams of their own."""
     functions: int = 0
     """How many functions the profile tells as well."""
