@@ -190,7 +190,7 @@ class TagStore(Protocol):
         """Raises TagNotFound."""
         ...
 
-    async def delete_tag(self, app_id: str, tag_name: str) -> bool:
+    async def delete_tag(self, app_id: str, tag_name: str, now: Micros) -> bool:
         """Deletes it with its subscriptions. False: there was none."""
         ...
 

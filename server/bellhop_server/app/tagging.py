@@ -54,7 +54,7 @@ class Tagging:
         """False: there was none. Raises TagBuiltIn."""
         if tag_name == BUILT_IN:
             raise TagBuiltIn(tag_name)
-        return await self._store.delete_tag(app_id, tag_name)
+        return await self._store.delete_tag(app_id, tag_name, self._clock.now())
 
     async def subscribe(self, subscriber: Subscriber, tag_names: Sequence[str]) -> list[SubscriptionChange]:
         """A change for each tag, in their order. Raises DeviceNotFound, QuotaExceeded."""

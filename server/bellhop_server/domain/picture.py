@@ -144,6 +144,8 @@ class Picture:
         """By application; one that is missing does not exist."""
         self.touched: set[DeviceKey] = set()
         """Devices that were put or removed."""
+        self.removed: set[DeviceKey] = set()
+        """Devices that were taken out, be they there again."""
         self.departed: list[Device] = []
         """As they were: devices that the present command took out, or whose user, session or target it changed."""
         self.generations: dict[DeviceKey, int] = dict(generations or {})
@@ -224,6 +226,7 @@ class Picture:
         self.departed.append(device)
         self.keyring(key).bury(now)
         self.touched.add(key)
+        self.removed.add(key)
 
     def note_generation(self, key: DeviceKey, generation: int, now: Micros) -> None:
         """The device has shown this generation, the highest so far or the same again."""

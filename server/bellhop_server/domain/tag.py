@@ -13,8 +13,8 @@ TAGS = 10_000
 """Of an application."""
 SUBSCRIPTIONS = 1_000
 """Of a device or a user."""
-REMOVED_LIFE: Micros = DAY
-"""How long it is known that a subscription has ended: longer than an audience is being read."""
+REMOVED_LIFE: Micros = 28 * DAY
+"""How long it is known that a subscription has ended: what is planned later than the longest ttl has expired."""
 
 
 class SubscriptionOutcome(IntEnum):
@@ -48,9 +48,17 @@ class Subscriber:
     user_id: str = ""
 
     def subscription_id(self, tag_name: str) -> str:
-        """32 hexadecimal digits: the same for the same subscriber and tag."""
-        text = json.dumps([self.app_id, tag_name, self.device_id, self.user_id])
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
+        """32 hexadecimal digits: the same for the same subscriber and tag. Those of one tag lie together."""
+        return id_prefix(tag_name) + _digest(self.app_id, self.device_id, self.user_id)[:24]
+
+
+def id_prefix(tag_name: str) -> str:
+    """What the ids of its subscriptions begin with, and hardly any others."""
+    return _digest(tag_name)[:8]
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,7 @@ class SqlDevices:
 
     async def list_devices(self, query: DeviceQuery, after: str, limit: int) -> list[Device]:
         """See `ports.DeviceStore`."""
-        page = _filtered(select(*_COLUMNS), query).where(devices.c.device_id > after)
-        page = page.order_by(devices.c.device_id).limit(limit)
+        page = _filtered(select(*_COLUMNS), query, after).order_by(devices.c.device_id).limit(limit)
         rows = await self._database.read(lambda connection: connection.execute(page).all())
         return device_rows.to_devices(rows)
 
@@ -150,8 +149,8 @@ class SqlDevices:
         await self._commands.aclose()
 
 
-def _filtered(statement: Select[Any], query: DeviceQuery) -> Select[Any]:
-    statement = statement.where(devices.c.app_id == query.app_id)
+def _filtered(statement: Select[Any], query: DeviceQuery, after: str = "") -> Select[Any]:
+    statement = statement.where(devices.c.app_id == query.app_id, devices.c.device_id > after)
     bound = bound_at(query.now)
     if query.user_id:
         statement = statement.where(devices.c.user_key == user_key(query.user_id), bound)
@@ -162,5 +161,5 @@ def _filtered(statement: Select[Any], query: DeviceQuery) -> Select[Any]:
     if query.anonymous is not None:
         statement = statement.where(not_(bound) if query.anonymous else bound)
     if query.tag_name and query.tag_name != BUILT_IN:
-        statement = statement.where(has_tag(query.app_id, query.tag_name, bound))
+        statement = statement.where(has_tag(query.app_id, query.tag_name, bound, after))
     return statement

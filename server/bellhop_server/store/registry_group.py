@@ -131,9 +131,6 @@ def _save(connection: Connection, picture: Picture, now: Micros) -> None:
             rows.append(device_rows.to_row(after))
     if gone:
         _delete(connection, gone)
-        left = [key for key in gone if picture.device(key) is None]
-        if left:
-            end_subscriptions(connection, left, now)
     insert_many(connection, devices, device_rows.COLUMNS, rows, _REPLACE_DEVICE)
     changed = [
         (
@@ -151,6 +148,8 @@ def _save(connection: Connection, picture: Picture, now: Micros) -> None:
     changed.sort(key=lambda row: row[:3])
     insert_many(connection, secrets, _SECRET_COLUMNS, changed, _REPLACE_KEY)
     save_lateness(connection, picture)
+    if picture.removed:
+        end_subscriptions(connection, picture.removed, now)
 
 
 def _leaves_target(before: Device, after: Device) -> bool:

@@ -1,7 +1,7 @@
 """Everybody who has a tag: devices by themselves first, then by the users who are logged in on them.
 
-Both are as of the time at which the reading began, which goes along from page to page: whoever subscribes or
-unsubscribes meanwhile is found once or not at all, never twice.
+Both are as of the moment at which the reading began: its number in the count by which subscriptions begin and end goes
+along from page to page. Whoever subscribes or unsubscribes meanwhile is found as if they had not, and never twice.
 """
 
 from collections.abc import Sequence
@@ -18,24 +18,24 @@ from bellhop_server.domain.planning import AudiencePage
 from bellhop_server.store.bulk import hexadecimal, select_many
 from bellhop_server.store.database import Dialect
 from bellhop_server.store.named_audience import USER_WINDOW, devices_named, devices_of_users, item
-from bellhop_server.store.tables import subscriptions
+from bellhop_server.store.tables import counters, subscriptions
+from bellhop_server.store.tags import NUMBER, known_tags
 
 _BY_DEVICE, _BY_USER = "d", "u"
 
-_HELD = "first_time <= {since} AND (remove_time IS NULL OR remove_time > {since})"
+_HELD = "begin_number <= {since} AND (end_number IS NULL OR end_number > {since})"
+_NOW = select(counters.c.value).where(counters.c.name == NUMBER)
 
 
 class _Place(NamedTuple):
-    """How far an audience has been read: by devices or by users, as of when, and behind which device or user."""
+    """How far an audience has been read: by devices or by users, as of which number, and behind whom."""
 
     phase: str
-    since: Micros
+    since: int
     after: str
 
     @classmethod
-    def of(cls, text: str, now: Micros) -> "_Place":
-        if not text:
-            return cls(_BY_DEVICE, now, "")
+    def of(cls, text: str) -> "_Place":
         since, _, after = text[1:].partition("/")
         return cls(text[0], int(since), after)
 
@@ -48,7 +48,7 @@ def tagged_page(
     connection: Connection, app_id: str, audience: Audience, after: str, limit: int, now: Micros
 ) -> AudiencePage:
     """See `ports.MessageStore.read_audience`."""
-    place = _Place.of(after, now)
+    place = _Place.of(after) if after else _Place(_BY_DEVICE, connection.execute(_NOW).scalar() or 0, "")
     read = _by_device if place.phase == _BY_DEVICE else _by_user
     return read(connection, app_id, audience, place, limit, now)
 
@@ -58,7 +58,7 @@ def _by_device(
 ) -> AudiencePage:
     statement = _subscribers(connection.dialect.name, "device_id")
     found: set[str] = set()
-    for tag_name in audience.ids:
+    for tag_name in known_tags(connection, app_id, audience.ids):
         rows = select_many(connection, statement, (app_id, tag_name, place.after, limit, place.since), ("device_id",))
         found.update(device_id for (device_id,) in rows)
     window = sorted(found)[:limit]
@@ -87,7 +87,7 @@ def _by_user(
     if continued:
         behind = _before(behind)
     users: dict[bytes, str] = {}
-    for tag_name in audience.ids:
+    for tag_name in known_tags(connection, app_id, audience.ids):
         values = (app_id, tag_name, behind, USER_WINDOW, place.since)
         for key, user_id in select_many(connection, statement, values, ("user_hex", "user_id")):
             users[bytes.fromhex(key)] = user_id
@@ -108,7 +108,7 @@ def _by_user(
 def _without_own(
     connection: Connection, app_id: str, audience: Audience, place: _Place, items: list[Item]
 ) -> list[Item]:
-    """Those that have none of the tags by themselves: the others have been found."""
+    """Those that have none of the tags by themselves, be it one that has been deleted since: the others were found."""
     if not items:
         return items
     held = subscriptions.c
@@ -116,8 +116,8 @@ def _without_own(
         held.app_id == app_id,
         held.device_id.in_([each.device_id for each in items]),
         held.tag_name.in_(audience.ids),
-        held.first_time <= place.since,
-        held.remove_time.is_(None) | (held.remove_time > place.since),
+        held.begin_number <= place.since,
+        held.end_number.is_(None) | (held.end_number > place.since),
     )
     found = set(connection.execute(own).scalars())
     return [each for each in items if each.device_id not in found]

@@ -1,10 +1,11 @@
 """Tags and subscriptions in SQL."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, func, or_, select, union_all, update
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.device import user_key
@@ -18,30 +19,25 @@ from bellhop_server.domain.tag import (
     SubscriptionOutcome,
     SubscriptionQuery,
     Tag,
+    id_prefix,
 )
 from bellhop_server.store.application_lock import lock_application
 from bellhop_server.store.binding_rows import bound_at
 from bellhop_server.store.bulk import delete_some, insert_many
+from bellhop_server.store.counter import next_number
 from bellhop_server.store.database import Database
 from bellhop_server.store.tables import devices, subscriptions, tags
+
+# By this count subscriptions begin and end. Whoever takes a number waits until others' are committed: whoever sees one
+# sees all that has a lower one.
+NUMBER = "subscription"
 
 # Subscriptions that one transaction of a deletion takes, since others' writes wait for it on SQLite.
 _CHUNK = 500
 
-_COLUMNS = (
-    "app_id",
-    "subscription_id",
-    "tag_name",
-    "device_id",
-    "user_id",
-    "user_key",
-    "create_time",
-    "first_time",
-    "remove_time",
-)
-_REVIVE = "(app_id, subscription_id) DO UPDATE SET create_time = excluded.create_time, remove_time = NULL"
+_COLUMNS = ("app_id", "subscription_id", "tag_name", "device_id", "user_id", "user_key", "create_time", "begin_number")
 
-_LIVE = subscriptions.c.remove_time.is_(None)
+_LIVE = subscriptions.c.end_number.is_(None)
 
 
 class SqlTags:
@@ -53,8 +49,7 @@ class SqlTags:
     async def create_tag(self, tag: Tag) -> None:
         """See `ports.TagStore`."""
         # What a deletion that was broken off has left must not come back with the name.
-        if not await self._exists(tag.app_id, tag.tag_name):
-            await self._forget(tag.app_id, tag.tag_name)
+        await self._end_all(tag.app_id, tag.tag_name, tag.create_time)
 
         def create(connection: Connection) -> None:
             lock_application(connection, tag.app_id)
@@ -91,16 +86,16 @@ class SqlTags:
             raise TagNotFound(tag_name)
         return _tag(row)
 
-    async def delete_tag(self, app_id: str, tag_name: str) -> bool:
+    async def delete_tag(self, app_id: str, tag_name: str, now: Micros) -> bool:
         """See `ports.TagStore`. The tag first, so that nobody subscribes to it while its subscriptions go."""
         this = delete(tags).where(tags.c.app_id == app_id, tags.c.tag_name == tag_name)
         existed = await self._database.write(lambda connection: connection.execute(this).rowcount > 0)
-        await self._forget(app_id, tag_name)
+        await self._end_all(app_id, tag_name, now)
         return existed
 
     async def known_tags(self, app_id: str, tag_names: Collection[str]) -> set[str]:
         """See `ports.TagStore`."""
-        return await self._database.read(lambda connection: _known(connection, app_id, tag_names))
+        return await self._database.read(lambda connection: known_tags(connection, app_id, tag_names))
 
     async def count_subscriptions(self, app_id: str, tag_names: Collection[str]) -> dict[str, int]:
         """See `ports.TagStore`."""
@@ -119,14 +114,15 @@ class SqlTags:
 
         def apply(connection: Connection) -> list[SubscriptionChange]:
             _hold(connection, subscriber)
-            known = _known(connection, subscriber.app_id, tag_names, hold=True)
+            known = known_tags(connection, subscriber.app_id, tag_names, hold=True)
             present = _present(connection, subscriber, tag_names)
             new = [name for name in tag_names if name in known and name not in present]
-            insert_many(
-                connection, subscriptions, _COLUMNS, [_row(subscriber, name, now) for name in sorted(new)], _REVIVE
-            )
-            if new and _count(connection, subscriber) > SUBSCRIPTIONS:
-                raise QuotaExceeded("subscriptions", SUBSCRIPTIONS)
+            if new:
+                if _count(connection, subscriber) + len(new) > SUBSCRIPTIONS:
+                    raise QuotaExceeded("subscriptions", SUBSCRIPTIONS)
+                number = next_number(connection, NUMBER)
+                rows = [_row(subscriber, name, now, number) for name in new]
+                insert_many(connection, subscriptions, _COLUMNS, rows)
             made = {name: _made(subscriber, name, now) for name in new}
             return [
                 _change(name, SubscriptionOutcome.CREATED, made.get(name))
@@ -144,11 +140,11 @@ class SqlTags:
 
         def apply(connection: Connection) -> list[SubscriptionChange]:
             _hold(connection, subscriber)
-            known = _known(connection, subscriber.app_id, tag_names)
+            known = known_tags(connection, subscriber.app_id, tag_names)
             present = _present(connection, subscriber, tag_names)
-            ids = [each.subscription_id for each in present.values()]
-            these = (subscriptions.c.app_id == subscriber.app_id) & subscriptions.c.subscription_id.in_(ids)
-            connection.execute(update(subscriptions).where(these).values(remove_time=now))
+            if present:
+                ids = [each.subscription_id for each in present.values()]
+                _end(connection, _of(subscriber) & subscriptions.c.subscription_id.in_(ids), now)
             return [
                 _change(name, SubscriptionOutcome.REMOVED, present.get(name))
                 or SubscriptionChange(name, _ABSENT[name in known])
@@ -164,32 +160,54 @@ class SqlTags:
         rows = await self._database.read(lambda connection: connection.execute(page).all())
         return [_subscription(row) for row in rows]
 
-    async def _exists(self, app_id: str, tag_name: str) -> bool:
-        return bool(await self.known_tags(app_id, [tag_name]))
+    async def _end_all(self, app_id: str, tag_name: str, now: Micros) -> None:
+        """Ends all subscriptions of a tag that is not there, some in each transaction."""
 
-    async def _forget(self, app_id: str, tag_name: str) -> None:
-        these = (subscriptions.c.app_id == app_id) & (subscriptions.c.tag_name == tag_name)
-        while await self._database.write(lambda connection: delete_some(connection, subscriptions, these, _CHUNK)):
+        def end_some(connection: Connection) -> int:
+            these = (subscriptions.c.app_id == app_id) & (subscriptions.c.tag_name == tag_name) & _LIVE
+            no_tag = ~_existing(app_id).where(tags.c.tag_name == tag_name).exists()
+            found = select(subscriptions.c.subscription_id).where(these, no_tag).limit(_CHUNK)
+            ids = list(connection.execute(found).scalars())
+            # Once more without the tag: it may have been made anew, and these are those of the new one then.
+            return _end(connection, these & subscriptions.c.subscription_id.in_(ids) & no_tag, now) if ids else 0
+
+        while await self._database.write(end_some):
             pass
 
 
 _ABSENT = {True: SubscriptionOutcome.NOT_SUBSCRIBED, False: SubscriptionOutcome.TAG_NOT_FOUND}
 
 
-def has_tag(app_id: str, tag_name: str, bound: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Of rows of devices: it has the tag, by itself or through the user who is bound to it."""
-    of_tag = (subscriptions.c.app_id == app_id) & (subscriptions.c.tag_name == tag_name) & _LIVE
-    own = select(subscriptions.c.device_id).where(of_tag, subscriptions.c.device_id.is_not(None))
-    users = select(subscriptions.c.user_key).where(of_tag, subscriptions.c.user_key.is_not(None))
-    return devices.c.device_id.in_(own) | (bound & devices.c.user_key.in_(users))
+def has_tag(app_id: str, tag_name: str, bound: ColumnElement[bool], after: str) -> ColumnElement[bool]:
+    """Of rows of devices behind `after`: it has the tag, by itself or through the user who is bound to it."""
+    of_tag = (subscriptions.c.app_id == app_id) & subscriptions.c.tag_name.in_(
+        _existing(app_id).where(tags.c.tag_name == tag_name)
+    )
+    own = select(subscriptions.c.device_id).where(of_tag, _LIVE, subscriptions.c.device_id > after)
+    of_user = (devices.c.app_id == app_id) & (devices.c.user_key == subscriptions.c.user_key)
+    theirs = select(devices.c.device_id).join(subscriptions, of_user).where(of_tag, _LIVE, bound)
+    return devices.c.device_id.in_(union_all(own, theirs.where(devices.c.device_id > after)))
 
 
-def end_subscriptions(connection: Connection, gone: Sequence[tuple[str, str]], now: Micros) -> None:
+def end_subscriptions(connection: Connection, gone: Iterable[tuple[str, str]], now: Micros) -> None:
     """Ends those of devices, (app id, device id) each, that are taken out."""
-    for app_id in {app_id for app_id, _ in gone}:
-        ids = [device_id for owner, device_id in gone if owner == app_id]
+    by_app: dict[str, list[str]] = defaultdict(list)
+    for app_id, device_id in gone:
+        by_app[app_id].append(device_id)
+    for app_id, ids in by_app.items():
         these = (subscriptions.c.app_id == app_id) & subscriptions.c.device_id.in_(ids) & _LIVE
-        connection.execute(update(subscriptions).where(these).values(remove_time=now))
+        # Most have none, and nobody waits for the count then.
+        if connection.execute(select(subscriptions.c.device_id).where(these).limit(1)).first() is not None:
+            _end(connection, these, now)
+
+
+def _end(connection: Connection, these: ColumnElement[bool], now: Micros) -> int:
+    ended = {"end_number": next_number(connection, NUMBER), "remove_time": now}
+    return connection.execute(update(subscriptions).where(these, _LIVE).values(ended)).rowcount
+
+
+def _existing(app_id: str) -> Select[tuple[str]]:
+    return select(tags.c.tag_name).where(tags.c.app_id == app_id)
 
 
 def forget_subscriptions(connection: Connection, now: Micros, limit: int) -> int:
@@ -208,12 +226,14 @@ def _hold(connection: Connection, subscriber: Subscriber) -> None:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock($1)", (key,))
     if subscriber.device_id:
         this = (devices.c.app_id == subscriber.app_id) & (devices.c.device_id == subscriber.device_id)
-        found = connection.execute(select(devices.c.device_id).where(this).with_for_update(key_share=True, read=True))
-        if found.one_or_none() is None:
+        held = select(devices.c.device_id).where(this).with_for_update(key_share=True, read=True)
+        # Once more: a device that leaves its target is written anew, and who waited for its former row finds none.
+        if connection.execute(held).first() is None and connection.execute(held).first() is None:
             raise DeviceNotFound(subscriber.device_id)
 
 
-def _known(connection: Connection, app_id: str, tag_names: Collection[str], *, hold: bool = False) -> set[str]:
+def known_tags(connection: Connection, app_id: str, tag_names: Collection[str], *, hold: bool = False) -> set[str]:
+    """Those of these names that are there; `hold`: and stay there until the transaction ends."""
     these = select(tags.c.tag_name).where(tags.c.app_id == app_id, tags.c.tag_name.in_(list(tag_names)))
     if hold:
         # None of them is deleted before somebody is subscribed to it.
@@ -223,9 +243,7 @@ def _known(connection: Connection, app_id: str, tag_names: Collection[str], *, h
 
 def _present(connection: Connection, subscriber: Subscriber, tag_names: Collection[str]) -> Mapping[str, Subscription]:
     ids = [subscriber.subscription_id(name) for name in tag_names]
-    these = select(subscriptions).where(
-        subscriptions.c.app_id == subscriber.app_id, subscriptions.c.subscription_id.in_(ids), _LIVE
-    )
+    these = select(subscriptions).where(_of(subscriber), subscriptions.c.subscription_id.in_(ids), _LIVE)
     return {row.tag_name: _subscription(row) for row in connection.execute(these)}
 
 
@@ -234,14 +252,14 @@ def _count(connection: Connection, subscriber: Subscriber) -> int:
     return connection.execute(count.where(_of(subscriber), _LIVE)).scalar_one()
 
 
-def _of(subscriber: Subscriber) -> Any:
+def _of(subscriber: Subscriber) -> ColumnElement[bool]:
     of_app = subscriptions.c.app_id == subscriber.app_id
     if subscriber.device_id:
         return of_app & (subscriptions.c.device_id == subscriber.device_id)
     return of_app & (subscriptions.c.user_key == user_key(subscriber.user_id))
 
 
-def _row(subscriber: Subscriber, tag_name: str, now: Micros) -> tuple[Any, ...]:
+def _row(subscriber: Subscriber, tag_name: str, now: Micros, number: int) -> tuple[Any, ...]:
     user_id = subscriber.user_id or None
     return (
         subscriber.app_id,
@@ -251,8 +269,7 @@ def _row(subscriber: Subscriber, tag_name: str, now: Micros) -> tuple[Any, ...]:
         user_id,
         None if user_id is None else user_key(user_id),
         now,
-        now,
-        None,
+        number,
     )
 
 
@@ -267,7 +284,9 @@ def _change(
 
 
 def _filtered(statement: Select[Any], query: SubscriptionQuery) -> Select[Any]:
-    statement = statement.where(subscriptions.c.app_id == query.app_id, _LIVE)
+    statement = statement.where(
+        subscriptions.c.app_id == query.app_id, _LIVE, subscriptions.c.tag_name.in_(_existing(query.app_id))
+    )
     if query.device_id:
         of_device = (devices.c.app_id == query.app_id) & (devices.c.device_id == query.device_id)
         bound = select(devices.c.user_key).where(of_device, bound_at(query.now)).scalar_subquery()
@@ -277,7 +296,9 @@ def _filtered(statement: Select[Any], query: SubscriptionQuery) -> Select[Any]:
     if query.user_id:
         statement = statement.where(subscriptions.c.user_key == user_key(query.user_id))
     if query.tag_name:
-        statement = statement.where(subscriptions.c.tag_name == query.tag_name)
+        first = id_prefix(query.tag_name)
+        between = (subscriptions.c.subscription_id >= first) & (subscriptions.c.subscription_id < f"{first}g")
+        statement = statement.where(subscriptions.c.tag_name == query.tag_name, between)
     if query.subscription_id:
         statement = statement.where(subscriptions.c.subscription_id == query.subscription_id)
     return statement

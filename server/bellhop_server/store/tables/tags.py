@@ -16,9 +16,9 @@ tags = Table(
     PrimaryKeyConstraint("app_id", "tag_name"),
 )
 
-# Of a device (`device_id`) or of a user (`user_id`, `user_key`). One that has ended stays for a while (`remove_time`),
-# and when it begins again it is known when it first did (`first_time`): a message that found the device by it must not
-# find the device by its user once more, whatever happens in between.
+# Of a device (`device_id`) or of a user (`user_id`, `user_key`), one row for each time: `begin_number` and, once it has
+# ended, `end_number` are taken from one count, in the order of the commits. So it can be told who had a tag when an
+# audience began to be read, for as long as what has ended stays (`remove_time`).
 subscriptions = Table(
     "subscriptions",
     metadata,
@@ -29,9 +29,10 @@ subscriptions = Table(
     Column("user_id", Text),
     Column("user_key", LargeBinary(32)),
     Column("create_time", Time, nullable=False),
-    Column("first_time", Time, nullable=False),
+    Column("begin_number", BigInteger, nullable=False),
+    Column("end_number", BigInteger),
     Column("remove_time", Time),
-    PrimaryKeyConstraint("app_id", "subscription_id"),
+    PrimaryKeyConstraint("app_id", "subscription_id", "begin_number"),
     Index("ix_subscriptions_device_id", "app_id", "device_id"),
     Index("ix_subscriptions_user_key", "app_id", "user_key"),
 )

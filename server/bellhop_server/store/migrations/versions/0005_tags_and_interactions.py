@@ -34,9 +34,10 @@ def upgrade() -> None:
         sa.Column("user_id", sa.Text()),
         sa.Column("user_key", sa.LargeBinary(length=32)),
         sa.Column("create_time", sa.BigInteger(), nullable=False),
-        sa.Column("first_time", sa.BigInteger(), nullable=False),
+        sa.Column("begin_number", sa.BigInteger(), nullable=False),
+        sa.Column("end_number", sa.BigInteger()),
         sa.Column("remove_time", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("app_id", "subscription_id", name="pk_subscriptions"),
+        sa.PrimaryKeyConstraint("app_id", "subscription_id", "begin_number", name="pk_subscriptions"),
     )
     op.create_index("ix_subscriptions_device_id", "subscriptions", ["app_id", "device_id"])
     op.create_index("ix_subscriptions_user_key", "subscriptions", ["app_id", "user_key"])
