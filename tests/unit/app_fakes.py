@@ -96,7 +96,7 @@ def found(device: Device) -> Found:
         device.target_time,
         device.target_accepted,
         device.refused_since,
-        device.sealed_binding_key,
+        None if device.sealed_binding_key is None else device.sealed_binding_key.hex(),
     )
 
 

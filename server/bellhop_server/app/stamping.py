@@ -21,7 +21,7 @@ class Stamper:
         sealed = device.sealed_binding_key
         if sealed is None or device.user_id is None:
             return ""
-        key = self._sealer.open(sealed, message.app_id, device.device_id)
+        key = self._sealer.open(bytes.fromhex(sealed), message.app_id, device.device_id)
         if key is None:
             where = {"app_id": message.app_id, "device_id": device.device_id}
             _log.error("a binding key cannot be opened: its device is sent no stamp", extra=where)

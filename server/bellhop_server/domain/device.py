@@ -122,7 +122,8 @@ class Found(NamedTuple):
     """A device as it is found when something is to be handed over to it: what the decision needs, and no more.
 
     A tuple, since a broadcast reads millions. The fields are those of Device and of its Target; `state`, `platform` and
-    `apns_environment` are plain numbers, `target_digest` is the target's in hexadecimal digits.
+    `apns_environment` are plain numbers; `target_digest`, which is the target's, and `sealed_binding_key` are in
+    hexadecimal digits.
     """
 
     device_id: str
@@ -140,7 +141,7 @@ class Found(NamedTuple):
     target_time: Micros
     target_accepted: bool
     refused_since: Micros | None
-    sealed_binding_key: bytes | None
+    sealed_binding_key: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,12 @@ from bellhop_server.store.database import Database
 
 
 def _devices(dialect: str, named: str) -> str:
-    shown = {"target_digest": f"{hexadecimal(dialect, 'devices.target_digest')} AS target_digest"}
+    # SQLite writes nothing, and not NULL, for the digits of NULL.
+    digits = {
+        "target_digest": hexadecimal(dialect, "devices.target_digest"),
+        "sealed_binding_key": f"nullif({hexadecimal(dialect, 'devices.sealed_binding_key')}, '')",
+    }
+    shown = {name: f"{expression} AS {name}" for name, expression in digits.items()}
     fields = ", ".join(shown.get(name, f"devices.{name}") for name in Found._fields)
     return f"SELECT {fields} FROM {named}"  # noqa: S608 - our own names only
 
