@@ -75,7 +75,7 @@ class _CredentialKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Creden
     CREDENTIAL_KIND_DEVICE_SECRET: _CredentialKind.ValueType  # 3
     """`device-secret`."""
     CREDENTIAL_KIND_BIND_GRANT: _CredentialKind.ValueType  # 4
-    """`bind-grant`. Not used yet."""
+    """`bind-grant`."""
 
 class CredentialKind(_CredentialKind, metaclass=_CredentialKindEnumTypeWrapper):
     """A kind of credential in the metadata of a call."""
@@ -89,7 +89,7 @@ CREDENTIAL_KIND_APP_SECRET: CredentialKind.ValueType  # 2
 CREDENTIAL_KIND_DEVICE_SECRET: CredentialKind.ValueType  # 3
 """`device-secret`."""
 CREDENTIAL_KIND_BIND_GRANT: CredentialKind.ValueType  # 4
-"""`bind-grant`. Not used yet."""
+"""`bind-grant`."""
 Global___CredentialKind: _TypeAlias = CredentialKind  # noqa: Y015
 
 @_typing.final
@@ -806,11 +806,11 @@ class CheckCredentialResponse(_message.Message):
     """The application, `[a-z0-9][a-z0-9-]{0,62}`. Always set."""
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___CredentialKind.ValueType]:
-        """What was presented, each of them valid: 1 to 3 kinds. Never empty."""
+        """What was presented, each of them valid: 1 to 4 kinds. Never empty."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When the first of the presented secrets ends. Unset: no end is planned."""
+        """When the first of the presented credentials ends. Unset: no end is planned."""
 
     def __init__(
         self,
@@ -876,12 +876,13 @@ class CreateBindGrantResponse(_message.Message):
     BIND_GRANT_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     bind_grant: _builtins.str
-    """For the `bind-grant` metadata of RegisterDevice: up to 4096 visible ASCII characters. Whoever has it can bind a device
-    to that user until it is used or ends: hand it to nobody else. Always set.
+    """For the `bind-grant` metadata of RegisterDevice: up to 8192 visible ASCII characters, below 1,000 unless names are
+    long. Whoever has it can bind a device to that user until it is used, and that device again until it ends: hand it to
+    nobody else. Always set.
     """
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
-        """When it ends. Always set."""
+        """When it ends, a whole second: the next one after `ttl`. Always set."""
 
     def __init__(
         self,

@@ -387,7 +387,8 @@ class PushRegistryServicer:
 
         Errors:
 
-        - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
+        - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID, BIND_GRANT_EXPIRED): none came, or one of them is not
+        valid, or a grant's time is over. Whether it has been used is not looked at.
         - The other errors of every method: see PushRegistry.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -233,7 +233,8 @@ class PushRegistryStub:
 
     Errors:
 
-    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID, BIND_GRANT_EXPIRED): none came, or one of them is not
+      valid, or a grant's time is over. Whether it has been used is not looked at.
     - The other errors of every method: see PushRegistry.
     """
     CreateTag: _grpc.UnaryUnaryMultiCallable[_push_registry_pb2.CreateTagRequest, _push_registry_pb2.CreateTagResponse]
@@ -564,7 +565,8 @@ class PushRegistryAsyncStub(PushRegistryStub):
 
     Errors:
 
-    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
+    - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID, BIND_GRANT_EXPIRED): none came, or one of them is not
+      valid, or a grant's time is over. Whether it has been used is not looked at.
     - The other errors of every method: see PushRegistry.
     """
     CreateTag: _aio.UnaryUnaryMultiCallable[_push_registry_pb2.CreateTagRequest, _push_registry_pb2.CreateTagResponse]  # type: ignore[assignment]
@@ -952,7 +954,8 @@ class PushRegistryServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
 
-        - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID): none came, or one of them is not valid.
+        - UNAUTHENTICATED (CREDENTIALS_MISSING, CREDENTIALS_INVALID, BIND_GRANT_EXPIRED): none came, or one of them is not
+          valid, or a grant's time is over. Whether it has been used is not looked at.
         - The other errors of every method: see PushRegistry.
         """
 
