@@ -34,6 +34,7 @@ from tests.system.live_server import (
 ADMIN_TOKEN = "marker-admin-token"
 MASTER_KEY = "bWFya2VyLW1hc3Rlci1rZXktMzItYnl0ZXMtbG9uZyE="
 DEVICE_SECRET = "marker-device-secret-of-the-callers-own"
+BINDING_KEY = b"marker-binding-key-of-thirty-two"
 WRONG_SECRET = "marker-wrong-secret-that-nobody-has"
 TOKEN = "fade" * 16
 PAYLOAD = "marker-payload"
@@ -87,7 +88,12 @@ async def error_of(call: Any) -> str:
 
 
 def register(device_id: str, **changes: Any) -> reg.RegisterDeviceRequest:
-    fields = {"user_id": "anna", "apns": {"token": TOKEN}, "attributes": {"k": PAYLOAD}}
+    fields = {
+        "user_id": "anna",
+        "apns": {"token": TOKEN},
+        "attributes": {"k": PAYLOAD},
+        "binding_key": BINDING_KEY,
+    }
     return reg.RegisterDeviceRequest(device_id=device_id, **{**fields, **changes})
 
 
@@ -102,7 +108,7 @@ def set_credential(name: str, key: str = P8) -> apps.SetCredentialRequest:
     return apps.SetCredentialRequest(app_id="shop", credential_id=name, apns=apns)
 
 
-async def everything_goes_wrong(live: Live, shop: Shop) -> list[str]:
+async def everything_goes_wrong(live: Live, shop: Shop, grant: str) -> list[str]:
     """Whatever is refused, with something secret in each request."""
     both = credentials("shop", client_secret=shop.client_secret, device_secret=DEVICE_SECRET)
     wrong = credentials("shop", app_secret=WRONG_SECRET)
@@ -129,6 +135,9 @@ async def everything_goes_wrong(live: Live, shop: Shop) -> list[str]:
         lambda: applications.ListApplications(apps.ListApplicationsRequest(), metadata=as_admin(WRONG_SECRET)),
         lambda: applications.ListApplications(apps.ListApplicationsRequest(), metadata=shop.sender),
         lambda: notifier.Send(send(), metadata=credentials("shop", app_secret=ADMIN_TOKEN)),
+        lambda: notifier.Send(send(), metadata=credentials("shop", bind_grant=grant)),
+        lambda: registry.RegisterDevice(register("d2"), metadata=credentials("shop", bind_grant=grant)),
+        lambda: registry.RegisterDevice(register("d1", binding_key=BINDING_KEY * 2), metadata=shop.client),
     ]
     return [await error_of(call()) for call in calls]
 
@@ -147,7 +156,9 @@ async def test_nothing_secret_is_logged_or_told(tmp_path: Path, log: io.StringIO
         accepted = notes.SendRequest(accept_only=True)
         accepted.MergeFrom(send(request_id="r1"))
         assert await error_of(live.notifier.Send(accepted, metadata=shop.sender)) == ""
-        errors = await everything_goes_wrong(live, shop)
+        request = reg.CreateBindGrantRequest(user_id="anna", device_id="d1")
+        grant = (await live.registry.CreateBindGrant(request, metadata=shop.sender)).bind_grant
+        errors = await everything_goes_wrong(live, shop, grant)
         assert all(errors)
         metrics = await metrics_of(live)
         await cruel.asked.wait()
@@ -165,6 +176,8 @@ async def test_nothing_secret_is_logged_or_told(tmp_path: Path, log: io.StringIO
         "app secret": shop.app_secret,
         "device secret": DEVICE_SECRET,
         "wrong secret": WRONG_SECRET,
+        "bind grant": grant.rpartition(".")[2],
+        "binding key": BINDING_KEY.decode(),
         "token": TOKEN,
         "payload": PAYLOAD,
         "key": P8_BODY,

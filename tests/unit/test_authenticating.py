@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -10,11 +12,14 @@ from bellhop_server.domain import MINUTE, SECOND, Micros
 from bellhop_server.domain.application import Application, KnownSecret, Policy, SecretKind, digest_of
 from bellhop_server.domain.errors import (
     AuthAttemptsExceeded,
+    BindGrantExpired,
     CredentialKindNotAccepted,
     CredentialsInvalid,
     CredentialsMissing,
     ServiceUnavailable,
 )
+from bellhop_server.domain.grant import Grant
+from bellhop_server.domain.registration import Proof
 from bellhop_server.rpc.auth import WrongAttempts, address_of, presented
 from bellhop_server.store.grant_signer import GrantSigner
 from bellhop_server.store.seal import MasterKey
@@ -302,3 +307,80 @@ class TestWrongAttempts:
 )
 def test_a_peer_is_an_address_whatever_its_port(peer: str, address: str) -> None:
     assert address_of(peer) == address
+
+
+# Bind grants
+
+SIGNER = GrantSigner(MasterKey(bytes(32)))
+BINDER = Access((SecretKind.CLIENT, SecretKind.APP), device_secret=DeviceSecret.OWN, grant=True)
+END = NOW - NOW % SECOND + 300 * SECOND
+
+
+def granted(**changes: Any) -> Presented:
+    """What comes with a grant until END, and whatever else."""
+    grant = replace(Grant("shop", "jti", "anna", "d1", "", NOW, END), **changes.pop("grant", {}))
+    return Presented(**{"app_id": "shop", "bind_grant": SIGNER.sign(grant), **changes})
+
+
+@pytest.mark.promise("P1")
+@pytest.mark.parametrize(("now", "good"), [(END - 1, True), (END, False), (END + 1, False)])
+async def test_a_grant_ends_at_its_end(now: Micros, good: bool) -> None:
+    clock = FakeClock()
+    clock.micros = now
+    auth = authenticating(FakeSecrets(), clock)
+    if good:
+        caller = await auth.authenticate(granted(), BINDER)
+        assert (caller.app_id, caller.kinds, caller.expire_time) == ("shop", frozenset(), END)
+        assert caller.grant is not None
+        assert caller.grant.user_id == "anna"
+        assert caller.proof == Proof(authority=True)
+        return
+    with pytest.raises(BindGrantExpired) as told:
+        await auth.authenticate(granted(), BINDER)
+    assert told.value.metadata["expire_time"].endswith("Z")
+    # What else comes has to be valid all the same, and is told first.
+    with pytest.raises(CredentialsInvalid):
+        await auth.authenticate(granted(secrets={SecretKind.CLIENT: "wrong"}), BINDER)
+    with pytest.raises(CredentialKindNotAccepted):
+        await auth.authenticate(granted(), SENDER)
+
+
+@pytest.mark.promise("P1")
+@pytest.mark.parametrize(
+    "came",
+    [
+        granted(app_id="bank"),
+        granted(grant={"app_id": "bank"}),
+        granted(secrets={SecretKind.CLIENT: "wrong"}),
+        granted(secrets={SecretKind.DEVICE: "too short to be its own"}),
+        granted(bearer="wrong"),
+        granted(bind_grant="x"),
+    ],
+)
+async def test_everything_that_comes_beside_a_grant_has_to_be_right(came: Presented) -> None:
+    with pytest.raises(CredentialsInvalid):
+        await authenticating(FakeSecrets()).authenticate(came, BINDER)
+
+
+@pytest.mark.promise("P1")
+async def test_a_grant_is_authority_and_lets_a_device_bring_its_own_secret() -> None:
+    own = "n" * 32
+    caller = await authenticating(FakeSecrets()).authenticate(granted(secrets={SecretKind.DEVICE: own}), BINDER)
+    assert caller.proof == Proof(True, digest_of(own), True)
+    store = FakeSecrets(secret("s1", SecretKind.CLIENT, expire_time=END - 5))
+    caller = await authenticating(store).authenticate(granted(secrets={SecretKind.CLIENT: "s1"}), BINDER)
+    assert caller.proof.kinds == caller.kinds == {SecretKind.CLIENT}
+    assert caller.expire_time == END - 5
+
+
+@pytest.mark.promise("P1")
+async def test_a_grant_is_not_older_than_its_application() -> None:
+    store = FakeSecrets()
+
+    async def made_later(app_id: str) -> Application:
+        return Application(app_id, "", Policy(), NOW + 1, NOW + 1)
+
+    store.get_application = made_later
+    with pytest.raises(CredentialsInvalid):
+        await authenticating(store).authenticate(granted(), BINDER)
+    assert (await authenticating(store).authenticate(granted(grant={"issue_time": NOW + 1}), BINDER)).grant is not None

@@ -74,6 +74,18 @@ OFF = apps.ANONYMOUS_POLICY_OFF
             apps.UpdateApplicationRequest(app_id="shop", policy={"anonymous_policy": OFF}),
             "Updated shop.\n",
         ),
+        (
+            "app update shop --binding-policy secret-or-grant --default-binding-ttl 1h",
+            apps.UpdateApplicationRequest(
+                app_id="shop",
+                policy={
+                    "anonymous_policy": OFF,
+                    "binding_policy": apps.BINDING_POLICY_SECRET_OR_GRANT,
+                    "default_binding_ttl": {"seconds": 3600},
+                },
+            ),
+            "Updated shop.\n",
+        ),
     ],
 )
 def test_what_is_given_is_what_is_asked_for(
@@ -91,6 +103,10 @@ def test_a_new_application_says_how_long_bindings_last(server: ScriptedServer) -
     assert isinstance(first, apps.CreateApplicationRequest)
     assert first.policy == apps.ApplicationPolicy(default_binding_ttl={"seconds": 90})
     assert second == apps.CreateApplicationRequest(app_id="shop", display_name="shop")
+    assert main(["app", "create", "shop", "--binding-policy", "grant"]) == 0
+    third = server.applications.requests[-1]
+    assert isinstance(third, apps.CreateApplicationRequest)
+    assert third.policy == apps.ApplicationPolicy(binding_policy=apps.BINDING_POLICY_GRANT)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +116,7 @@ def test_a_new_application_says_how_long_bindings_last(server: ScriptedServer) -
         "device register phone --user anna --topic com.x",
         "device register phone --user anna --binding-ttl soon",
         "app update shop --default-binding-ttl 1h --no-default-binding-ttl",
+        "app update shop --binding-policy whatever",
     ],
 )
 def test_a_wrong_line_asks_for_nothing(server: ScriptedServer, capsys: pytest.CaptureFixture[str], line: str) -> None:

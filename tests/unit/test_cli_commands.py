@@ -287,7 +287,7 @@ def test_app_create_names_what_was_not_named(run: Run, server: ScriptedServer) -
 
 
 def test_app_list_and_rotate(run: Run, server: ScriptedServer) -> None:
-    assert ["shop", "The", "shop"] in [line.split() for line in run("app", "list").out.splitlines()]
+    assert ["shop", "The", "shop", "unspecified"] in [line.split() for line in run("app", "list").out.splitlines()]
     assert json.loads(run("app", "list", "--json").out)["app_id"] == "shop"
 
     assert run("app", "rotate", "--kind", "client", "--overlap", "7d").out == "export BELLHOP_CLIENT_SECRET=bhc_2\n"
