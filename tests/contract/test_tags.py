@@ -26,6 +26,7 @@ from bellhop_server.domain.tag import (
     SubscriptionQuery,
     Tag,
 )
+from bellhop_server.store import subscriptions as subscriptions_module
 from bellhop_server.store import tags as tags_module
 from bellhop_server.store.database import Database
 from bellhop_server.store.sql_store import SqlStore
@@ -125,7 +126,7 @@ async def test_what_a_broken_deletion_left_does_not_come_back(store: SqlStore, d
 
 async def test_limits(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tags_module, "TAGS", 3)
-    monkeypatch.setattr(tags_module, "SUBSCRIPTIONS", 2)
+    monkeypatch.setattr(subscriptions_module, "SUBSCRIPTIONS", 2)
     await make(store, "a", "b", "c")
     with pytest.raises(QuotaExceeded):
         await make(store, "d")

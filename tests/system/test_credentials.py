@@ -11,6 +11,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
 from bellhop.v1 import applications_pb2 as apps
+from bellhop.v1 import message_pb2
 from bellhop.v1 import notifier_pb2 as notes
 from bellhop.v1 import push_registry_pb2 as reg
 from bellhop_server.app.authenticating import DeviceSecret
@@ -97,6 +98,8 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
             foreign={CLIENT: other.client_secret, APP: other.app_secret, DEVICE: theirs.device_secret},
         )
         await house.call("/bellhop.v1.Notifier/Send", [ID, house.of(APP)], MESSAGE)
+        tag = reg.CreateTagRequest(tag_name="news")
+        await house.call("/bellhop.v1.PushRegistry/CreateTag", [ID, house.of(APP)], tag)
         yield house
 
 
@@ -157,6 +160,17 @@ RIGHT: dict[str, Callable[[House], Awaitable[Message] | Message]] = {
     "/bellhop.v1.PushRegistry/ListDevices": lambda _: reg.ListDevicesRequest(),
     "/bellhop.v1.PushRegistry/CreateBindGrant": lambda _: reg.CreateBindGrantRequest(user_id="anna"),
     "/bellhop.v1.PushRegistry/GetClientConfig": lambda _: reg.GetClientConfigRequest(),
+    "/bellhop.v1.PushRegistry/CreateTag": lambda _: reg.CreateTagRequest(tag_name=secrets.token_hex(4)),
+    "/bellhop.v1.PushRegistry/GetTag": lambda _: reg.GetTagRequest(tag_name="Push.ALL"),
+    "/bellhop.v1.PushRegistry/ListTags": lambda _: reg.ListTagsRequest(),
+    "/bellhop.v1.PushRegistry/UpdateTag": lambda _: reg.UpdateTagRequest(tag_name="news"),
+    "/bellhop.v1.PushRegistry/DeleteTag": lambda _: reg.DeleteTagRequest(tag_name="none"),
+    "/bellhop.v1.PushRegistry/Subscribe": lambda _: reg.SubscribeRequest(device_id="d1", tag_names=["none"]),
+    "/bellhop.v1.PushRegistry/Unsubscribe": lambda _: reg.UnsubscribeRequest(device_id="d1", tag_names=["none"]),
+    "/bellhop.v1.PushRegistry/ListSubscriptions": lambda _: reg.ListSubscriptionsRequest(device_id="d1"),
+    "/bellhop.v1.PushRegistry/ReportInteraction": lambda _: reg.ReportInteractionRequest(
+        message_id="m1", device_id="d1", interaction=message_pb2.INTERACTION_SEEN
+    ),
     "/bellhop.v1.PushRegistry/CheckCredential": lambda _: reg.CheckCredentialRequest(),
     "/bellhop.v1.Notifier/Send": lambda _: MESSAGE,
     "/bellhop.v1.Notifier/WatchMessage": lambda _: notes.WatchMessageRequest(message_id="m1"),

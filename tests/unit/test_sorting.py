@@ -1,6 +1,7 @@
 """Before a hand-over: who is still meant, by which way each goes, and what else gets its result there and then."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -26,11 +27,14 @@ class Table:
         now: Sequence[Device],
         sent: Message | None = None,
         credentials: Sequence[Credential] = (CREDENTIAL,),
+        *,
+        by_user: bool = False,
     ) -> None:
         sent = sent or message()
         brief = Brief(sent, frozenset(sent.audience.exclude_user_ids))
         reading = Reading({each.device_id: found(each) for each in now}, False, list(credentials))
-        self.sorted: Sorted = sort(brief, batch_of(planned).items, reading, NOW, STAMPER)
+        items = [replace(item, by_user=by_user) for item in batch_of(planned).items]
+        self.sorted: Sorted = sort(brief, items, reading, NOW, STAMPER)
 
     @property
     def withheld(self) -> dict[str, tuple[Outcome, str]]:
@@ -39,6 +43,22 @@ class Table:
     @property
     def sent(self) -> list[str]:
         return [entry[0].device_id for lot in self.sorted.lots for entry in lot.entries if entry is not None]
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        (device("d1", "ben", epoch=2), "BindingChanged"),
+        (device("d1", None, epoch=2), "BindingChanged"),
+        (device("d1", epoch=2), "BindingChanged"),
+        (device("d1", binding_expire_time=NOW), "BindingExpired"),
+    ],
+)
+def test_who_has_a_tag_by_their_user_loses_it_with_the_login_and_keeps_their_own(now: Device, reason: str) -> None:
+    to_tags = message(Audience(AudienceKind.TAGS, ("news",)))
+    assert Table([device("d1")], [now], to_tags, by_user=True).withheld == {"d1": (Outcome.SUPERSEDED, reason)}
+    assert Table([device("d1")], [now], to_tags).sent == ["d1"]
+    assert Table([device("d1")], [device("d1")], to_tags, by_user=True).sent == ["d1"]
 
 
 def test_whoever_is_as_planned_is_sent_to() -> None:

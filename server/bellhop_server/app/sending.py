@@ -27,23 +27,19 @@ class Sending:
     async def accept(self, send: Send, validate: Callable[[Micros], None]) -> Accepted:
         """Commits a send, or finds the message that it already is.
 
-        A repeat is recognised whether or not `validate`, called with the time, likes it: what was valid once stays one.
-        Raises what `validate` raises, RequestIdReused, TagNotFound, MessageNotFound (a repeat of what retention has
+        A repeat is recognised whether or not `validate`, called with the time, likes it, and when a tag is gone: what
+        was valid once stays one. Raises what `validate` raises, RequestIdReused, TagNotFound, MessageNotFound (a repeat of what retention has
         deleted).
         """
         mark, now = fingerprint(send), self._clock.now()
         try:
             validate(now)
-        except InvalidRequest:
+            await self._check_tags(send)
+        except (InvalidRequest, TagNotFound):
             repeat = await self._repeat(send, mark)
             if repeat is None:
                 raise
             return repeat
-        if send.audience.kind is AudienceKind.TAGS:
-            repeat = await self._repeat(send, mark)
-            if repeat is not None:
-                return repeat
-            await self._check_tags(send)
         accepted = await self._store.accept(send, mark, send.message_id or uuid4().hex, now)
         if not accepted.replayed:
             self._announce(accepted)
@@ -62,6 +58,7 @@ class Sending:
         return Accepted(await self._store.get_message(send.app_id, message_id), replayed=True)
 
     async def _check_tags(self, send: Send) -> None:
+        """Raises TagNotFound."""
         if send.audience.kind is AudienceKind.TAGS:
             named = [name for name in send.audience.ids if name != BUILT_IN]
             known = await self._store.known_tags(send.app_id, named)

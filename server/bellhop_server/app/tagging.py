@@ -44,10 +44,10 @@ class Tagging:
 
     async def update(self, app_id: str, tag_name: str, description: str | None) -> Tag:
         """None: it stays. Raises TagNotFound, TagBuiltIn."""
-        if description is None:
-            return await self._one(app_id, tag_name)
         if tag_name == BUILT_IN:
             raise TagBuiltIn(tag_name)
+        if description is None:
+            return await self._one(app_id, tag_name)
         return await self._store.update_tag(app_id, tag_name, description, self._clock.now())
 
     async def delete(self, app_id: str, tag_name: str) -> bool:

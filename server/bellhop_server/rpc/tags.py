@@ -9,7 +9,7 @@ from bellhop_server.app.authenticating import KEYS
 from bellhop_server.app.tagging import Tagging
 from bellhop_server.domain.application import SecretKind
 from bellhop_server.domain.errors import CredentialKindNotAccepted, CredentialsInvalid
-from bellhop_server.domain.tag import SubscriptionQuery
+from bellhop_server.domain.tag import Subscriber, SubscriptionQuery
 from bellhop_server.rpc import mapping_tag
 from bellhop_server.rpc.calls import caller, received
 from bellhop_server.rpc.pages import BY_ID, Paging, Position
@@ -17,6 +17,8 @@ from bellhop_server.rpc.validation import validate
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000
+
+_OF_USERS = (SecretKind.APP, SecretKind.CLIENT)
 
 
 class TagMethods:
@@ -59,16 +61,12 @@ class TagMethods:
 
     async def Subscribe(self, request: reg.SubscribeRequest, context: Any) -> reg.SubscribeResponse:
         validate(request)
-        _check_subscriber(request.device_id)
-        subscriber = mapping_tag.subscriber_of(caller().app_id, request)
-        changes = await self._tagging.subscribe(subscriber, list(request.tag_names))
+        changes = await self._tagging.subscribe(_subscriber(request), list(request.tag_names))
         return reg.SubscribeResponse(changes=map(mapping_tag.change, changes))
 
     async def Unsubscribe(self, request: reg.UnsubscribeRequest, context: Any) -> reg.UnsubscribeResponse:
         validate(request)
-        _check_subscriber(request.device_id)
-        subscriber = mapping_tag.subscriber_of(caller().app_id, request)
-        changes = await self._tagging.unsubscribe(subscriber, list(request.tag_names))
+        changes = await self._tagging.unsubscribe(_subscriber(request), list(request.tag_names))
         return reg.UnsubscribeResponse(changes=map(mapping_tag.change, changes))
 
     async def ListSubscriptions(
@@ -79,7 +77,7 @@ class TagMethods:
             if not request.device_id:
                 presented = ", ".join(KEYS[kind] for kind in sorted(caller().kinds))
                 raise CredentialKindNotAccepted(presented, (KEYS[SecretKind.APP],))
-            _check_subscriber(request.device_id)
+            _check_device(request.device_id)
         paging = Paging(request, caller().app_id, BY_ID, default=DEFAULT_PAGE, most=MAX_PAGE)
         after = str(paging.after[0]) if paging.after else ""
         query = SubscriptionQuery(
@@ -99,9 +97,15 @@ class TagMethods:
         return reg.ListSubscriptionsResponse(subscriptions=page, next_page_token=token)
 
 
-def _check_subscriber(device_id: str) -> None:
-    """Raises CredentialsInvalid when the caller has shown the secret of another device alone, or of a device for a
-    user.
-    """
+def _subscriber(request: reg.SubscribeRequest | reg.UnsubscribeRequest) -> Subscriber:
+    """Raises CredentialKindNotAccepted when a device's secret comes for a user, and as `_check_device`."""
+    if request.HasField("user_id") and not caller().proof.authority:
+        raise CredentialKindNotAccepted(KEYS[SecretKind.DEVICE], tuple(KEYS[kind] for kind in _OF_USERS))
+    _check_device(request.device_id)
+    return mapping_tag.subscriber_of(caller().app_id, request)
+
+
+def _check_device(device_id: str) -> None:
+    """Raises CredentialsInvalid when the caller has shown the secret of another device alone."""
     if not caller().proof.authority and device_id not in caller().devices:
         raise CredentialsInvalid()

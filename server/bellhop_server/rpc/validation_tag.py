@@ -11,10 +11,16 @@ DESCRIPTION_LENGTH = 1024
 _SUBSCRIPTION_ID = re.compile(r"[0-9a-f]{32}")
 
 
+def _description(found: Findings, text: str) -> None:
+    found.text("description", text, DESCRIPTION_LENGTH)
+    if "\0" in text:
+        found.add("description", "has a NUL character")
+
+
 def validate_create_tag(found: Findings, request: reg.CreateTagRequest) -> None:
     """Of CreateTag."""
     found.tag_name("tag_name", request.tag_name)
-    found.text("description", request.description, DESCRIPTION_LENGTH)
+    _description(found, request.description)
 
 
 def validate_one_tag(found: Findings, request: reg.GetTagRequest | reg.DeleteTagRequest) -> None:
@@ -30,7 +36,7 @@ def validate_list_tags(found: Findings, request: reg.ListTagsRequest) -> None:
 def validate_update_tag(found: Findings, request: reg.UpdateTagRequest) -> None:
     """Of UpdateTag."""
     found.tag_name("tag_name", request.tag_name)
-    found.text("description", request.description, DESCRIPTION_LENGTH)
+    _description(found, request.description)
 
 
 def validate_subscriber(found: Findings, request: reg.SubscribeRequest | reg.UnsubscribeRequest) -> None:

@@ -17,8 +17,8 @@ from bellhop_server.store.binding_rows import bound_at
 from bellhop_server.store.database import Database
 from bellhop_server.store.group_writer import GroupWriter
 from bellhop_server.store.registry_group import apply_group
+from bellhop_server.store.subscriptions import has_tag
 from bellhop_server.store.tables import devices
-from bellhop_server.store.tags import has_tag
 
 # Three advisory locks a command at most, and PostgreSQL has some 6,000 by default for all of its connections.
 _GROUP_LIMIT = 256

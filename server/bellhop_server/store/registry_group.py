@@ -33,8 +33,8 @@ from bellhop_server.store.binding_rows import CHUNK, leaving, save_lateness
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.counter import next_number
 from bellhop_server.store.registry_picture import load_picture, unnamed_targets
+from bellhop_server.store.subscriptions import end_subscriptions
 from bellhop_server.store.tables import devices, secrets
-from bellhop_server.store.tags import end_subscriptions
 
 _SECRET_COLUMNS = ("digest", "app_id", "device_id", "kind", "create_time", "expire_time", "retire_time", "pending")
 _REPLACE_KEY = """(digest, app_id, device_id) DO UPDATE SET

@@ -10,6 +10,7 @@ from bellhop_server.domain.tag import REMOVED_LIFE
 from bellhop_server.store.binding_rows import forget_generations, forget_grants, forget_revocations
 from bellhop_server.store.bulk import delete_some
 from bellhop_server.store.database import Database
+from bellhop_server.store.subscriptions import forget_subscriptions
 from bellhop_server.store.tables import (
     interaction_counts,
     interactions,
@@ -19,7 +20,6 @@ from bellhop_server.store.tables import (
     request_ids,
     results,
 )
-from bellhop_server.store.tags import forget_subscriptions
 
 PAYLOAD_LIFE: Micros = 7 * DAY
 MESSAGE_LIFE: Micros = 30 * DAY

@@ -20,6 +20,7 @@ from bellhop_server.store.retention import SqlRetention
 from bellhop_server.store.schedule import SqlSchedule
 from bellhop_server.store.seal import MasterKey, verify_canary
 from bellhop_server.store.secrets import SqlSecrets
+from bellhop_server.store.subscriptions import SqlSubscriptions
 from bellhop_server.store.tags import SqlTags
 
 
@@ -29,6 +30,7 @@ class SqlStore(
     SqlCredentials,
     SqlDevices,
     SqlTags,
+    SqlSubscriptions,
     SqlMessages,
     SqlSchedule,
     SqlCancellation,
@@ -48,6 +50,7 @@ class SqlStore(
         SqlCredentials.__init__(self, database, key)
         SqlDevices.__init__(self, database)
         SqlTags.__init__(self, database)
+        SqlSubscriptions.__init__(self, database)
         SqlMessages.__init__(self, database)
         SqlSchedule.__init__(self, database)
         SqlCancellation.__init__(self, database)

@@ -18,8 +18,8 @@ from bellhop_server.domain.planning import AudiencePage
 from bellhop_server.store.bulk import hexadecimal, select_many
 from bellhop_server.store.database import Dialect
 from bellhop_server.store.named_audience import USER_WINDOW, devices_named, devices_of_users, item
+from bellhop_server.store.subscriptions import NUMBER, known_tags
 from bellhop_server.store.tables import counters, subscriptions
-from bellhop_server.store.tags import NUMBER, known_tags
 
 _BY_DEVICE, _BY_USER = "d", "u"
 
