@@ -123,7 +123,7 @@ def _described(field: FieldDescriptor) -> dict[str, str]:
 def _success(route: Route, schema: dict[str, Any]) -> dict[str, Any]:
     if not route.descriptor.server_streaming:
         return {"description": "Done.", "content": {"application/json": {"schema": schema}}}
-    text = {"schema": {"type": "string"}}
+    text = {"schema": {"type": "string", "description": "Each a JSON object as in `items`.", "items": schema}}
     return {
         "description": "One object after the other, each on a line or as an event. An error amid them is the last.",
         "content": {LINES: text, EVENTS: text},

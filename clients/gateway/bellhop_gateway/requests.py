@@ -111,10 +111,7 @@ def readable(field: FieldDescriptor) -> bool:
 
 
 def _value(field: FieldDescriptor, text: str) -> Any:
-    """As JSON would have it; the text itself where it cannot be."""
+    """As JSON would have it."""
     if field.type == FieldDescriptor.TYPE_BOOL:
         return {"true": True, "false": False}.get(text, text)
-    if field.enum_type is not None and text.isascii() and text.isdigit():
-        known = field.enum_type.values_by_number.get(int(text[:10]))
-        return known.name if known else text
     return text

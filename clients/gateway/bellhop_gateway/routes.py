@@ -47,6 +47,11 @@ class Route:
         """Those of the request that the path names."""
         return tuple(part.name for part in self._parts if part.name)
 
+    @property
+    def literal(self) -> int:
+        """Characters of its path that are no field's."""
+        return sum(len(part.text) for part in self._parts)
+
     @cached_property
     def _parts(self) -> tuple["_Part", ...]:
         return tuple(_Part.of(segment) for segment in self.path.strip("/").split("/"))
@@ -168,11 +173,13 @@ def find(method: str, raw_path: bytes) -> Found:
     """What is at a path below PREFIX, percent-encoded as it came. Raises UnicodeDecodeError."""
     segments = tuple(raw_path.strip(b"/").split(b"/"))
     matches = [(route, fields) for route in _ALL if (fields := route.match(segments)) is not None]
-    # A literal segment names itself better than a field does.
-    matches.sort(key=lambda match: len(match[0].fields))
-    methods = tuple(sorted({route.method for route, _ in matches}))
+    if not matches:
+        return Found(None, {}, ())
+    # A literal text names itself better than a field does: only the path that says most is meant.
+    path = max((route for route, _ in matches), key=lambda route: route.literal).path
+    methods = tuple(sorted(route.method for route, _ in matches if route.path == path))
     for route, fields in matches:
-        if route.method == method:
+        if route.path == path and route.method == method:
             return Found(route, fields, methods)
     return Found(None, {}, methods)
 
