@@ -40,6 +40,8 @@ class House:
     revoked: dict[SecretKind, str]
     ended: dict[SecretKind, str]
     foreign: dict[SecretKind, str]
+    grant: str
+    foreign_grant: str
 
     def of(self, kind: SecretKind) -> tuple[str, str]:
         """A good secret under its key."""
@@ -55,13 +57,6 @@ class House:
             stream = self.live.channel.unary_stream(path, **codec)
             return [each async for each in stream(request, metadata=metadata, timeout=20)]
         return [await self.live.channel.unary_unary(path, **codec)(request, metadata=metadata, timeout=20)]
-
-    async def granted(self, app_id: str) -> str:
-        """A bind grant for anybody's phone."""
-        secret = self.good[APP] if app_id == "shop" else self.foreign[APP]
-        request = reg.CreateBindGrantRequest(user_id="anna")
-        metadata = [("app-id", app_id), ("app-secret", secret)]
-        return str((await self.live.registry.CreateBindGrant(request, metadata=metadata)).bind_grant)
 
     async def reason(self, path: str, metadata: Metadata) -> str:
         """Why a call is refused."""
@@ -96,11 +91,19 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House
             revoked=revoked,
             ended={CLIENT: first.client_secret, APP: first.app_secret},
             foreign={CLIENT: other.client_secret, APP: other.app_secret, DEVICE: theirs.device_secret},
+            grant=await granted(live, [ID, ("app-secret", good[APP])]),
+            foreign_grant=await granted(live, list(other.sender)),
         )
         await house.call("/bellhop.v1.Notifier/Send", [ID, house.of(APP)], MESSAGE)
         tag = reg.CreateTagRequest(tag_name="news")
         await house.call("/bellhop.v1.PushRegistry/CreateTag", [ID, house.of(APP)], tag)
         yield house
+
+
+async def granted(live: Live, metadata: Metadata) -> str:
+    """A bind grant for any phone of Anna's."""
+    request = reg.CreateBindGrantRequest(user_id="anna", ttl={"seconds": 3600})
+    return str((await live.registry.CreateBindGrant(request, metadata=metadata)).bind_grant)
 
 
 async def rotated(live: Live, kind: SecretKind, *, overlap: int = 0, revoke: bool = False) -> str:
@@ -347,8 +350,7 @@ async def test_a_valid_secret_of_another_kind_is_denied(house: House, path: str)
 
 @pytest.mark.parametrize("path", [*TENANT, *OF_ADMIN])
 async def test_a_bind_grant_is_a_credential_like_others(house: House, path: str) -> None:
-    shown = ("bind-grant", await house.granted("shop"))
-    others = ("bind-grant", await house.granted("other"))
+    shown, others = ("bind-grant", house.grant), ("bind-grant", house.foreign_grant)
     forged = ("bind-grant", f"{shown[1][:-8]}AAAAAAAA")
     beside = [ADMIN] if ACCESS[path].admin else [house.of(own(path))]
     wrong = [[others], [forged], [shown, shown], [shown, others], [others, *beside], [forged, *beside]]
