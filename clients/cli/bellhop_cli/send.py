@@ -25,6 +25,7 @@ _PLATFORMS = click.Choice(["apns", "fcm", "web-push"])
 @click.option("--user", "users", multiple=True, help="A person to ring; may be repeated.")
 @click.option("--users-file", type=click.File("r", encoding="utf-8"), help="One user id a line; - for standard input.")
 @click.option("--device", "devices", multiple=True, help="A device id; may be repeated.")
+@click.option("--tag", "tags", multiple=True, help="Whoever has this tag; may be repeated.")
 @click.option("--everyone", is_flag=True, help="Every device of the application.")
 @click.option("--exclude-user", "excluded", multiple=True, help="Not this person; may be repeated.")
 @click.option("--platform", "platforms", type=_PLATFORMS, multiple=True, help="Only this network.")
@@ -92,6 +93,7 @@ def _request(
     users: Sequence[str],
     users_file: TextIO | None,
     devices: Sequence[str],
+    tags: Sequence[str],
     everyone: bool,
     excluded: Sequence[str],
     platforms: Sequence[str],
@@ -112,14 +114,16 @@ def _request(
     """The request that the options describe, on top of the file's. What it lacks the server will say."""
     request = _read_request(json_file.read()) if json_file else SendRequest()
     user_ids = [*users, *(line.rstrip("\r\n") for line in users_file or () if line.strip())]
-    if bool(users or users_file) + bool(devices) + everyone > 1:
-        raise click.UsageError("Choose one: --user and --users-file, --device, or --everyone.")
+    if bool(users or users_file) + bool(devices) + bool(tags) + everyone > 1:
+        raise click.UsageError("Choose one: --user and --users-file, --device, --tag, or --everyone.")
     audience, notification = request.audience, request.notification
     if users or users_file:
         audience.users.SetInParent()
         audience.users.user_ids[:] = user_ids
     elif devices:
         audience.devices.device_ids[:] = devices
+    elif tags:
+        audience.tags.tag_names[:] = tags
     elif everyone:
         audience.everyone.SetInParent()
     audience.exclude_user_ids.extend(excluded)

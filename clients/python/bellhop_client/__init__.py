@@ -8,17 +8,21 @@ from bellhop.v1.message_pb2 import (
     DeviceList,
     Everyone,
     FcmOverride,
+    Interaction,
     Notification,
     Outcome,
     Priority,
     Result,
     SendOptions,
+    TagList,
     UserList,
     WebPushOverride,
 )
-from bellhop.v1.notifier_pb2 import ExplainSendResponse
+from bellhop.v1.notifier_pb2 import ExplainSendResponse, SendRequest
+from bellhop.v1.push_registry_pb2 import SubscriptionOutcome
+from bellhop.v1.tag_pb2 import Subscription, Tag
 from bellhop_client.admin import AdminClient
-from bellhop_client.audience import to_devices, to_everyone, to_users
+from bellhop_client.audience import to_devices, to_everyone, to_tags, to_users
 from bellhop_client.client import Client
 from bellhop_client.connection import service_config
 from bellhop_client.errors import (
@@ -35,6 +39,7 @@ from bellhop_client.errors import (
     Violation,
 )
 from bellhop_client.retry import RetryPolicy
+from bellhop_client.send_many import ManyAnswer
 from bellhop_client.stream import SendStream
 
 __all__ = [
@@ -54,8 +59,10 @@ __all__ = [
     "ExplainSendResponse",
     "FcmOverride",
     "FcmTarget",
+    "Interaction",
     "InternalError",
     "InvalidRequestError",
+    "ManyAnswer",
     "NotFoundError",
     "Notification",
     "Outcome",
@@ -68,8 +75,13 @@ __all__ = [
     "RetryPolicy",
     "SendEvent",
     "SendOptions",
+    "SendRequest",
     "SendStream",
+    "Subscription",
+    "SubscriptionOutcome",
     "Summary",
+    "Tag",
+    "TagList",
     "UnavailableError",
     "UserList",
     "Violation",
@@ -78,5 +90,6 @@ __all__ = [
     "service_config",
     "to_devices",
     "to_everyone",
+    "to_tags",
     "to_users",
 ]

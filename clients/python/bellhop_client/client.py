@@ -3,9 +3,10 @@
 from bellhop_client.notifier import NotifierCalls
 from bellhop_client.registry import RegistryCalls
 from bellhop_client.retry import RetryPolicy
+from bellhop_client.tags import TagCalls
 
 
-class Client(RegistryCalls, NotifierCalls):
+class Client(RegistryCalls, TagCalls, NotifierCalls):
     """Speaks for one application: registers devices with a client secret, sends and looks with an app secret.
 
     `target` is `https://host:port`, `http://host:port`, or `host:port`, which is plaintext on loopback and TLS
@@ -23,6 +24,7 @@ class Client(RegistryCalls, NotifierCalls):
         app_secret: str | None = None,
         client_secret: str | None = None,
         device_secret: str | None = None,
+        bind_grant: str | None = None,
         tls: bool | None = None,
         root_certificates: bytes | None = None,
         client_certificate: bytes | None = None,
@@ -34,6 +36,7 @@ class Client(RegistryCalls, NotifierCalls):
             "app-secret": app_secret,
             "client-secret": client_secret,
             "device-secret": device_secret,
+            "bind-grant": bind_grant,
         }
         super().__init__(
             target,

@@ -20,6 +20,9 @@ from google.protobuf.any_pb2 import Any
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from bellhop.v1.error_reason_pb2 import ErrorReason
+from bellhop.v1.event_pb2 import CallError
+
 _DOMAIN = "bellhop"
 _REASON_PREFIX = "ERROR_REASON_"
 
@@ -135,6 +138,20 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> BellhopError:
         metadata=metadata,
         violations=violations,
         retry_after=retry_after,
+    )
+
+
+def from_call_error(told: CallError) -> BellhopError:
+    """Why one item of many was refused: what the status of a call would have said."""
+    code = next((each for each in grpc.StatusCode if each.value[0] == told.code), grpc.StatusCode.UNKNOWN)
+    known = ErrorReason.DESCRIPTOR.values_by_number.get(told.reason)
+    return _FAMILIES.get(code, InternalError)(
+        code,
+        told.message,
+        reason=str(told.reason) if known is None else known.name.removeprefix(_REASON_PREFIX),
+        metadata=told.metadata,
+        violations=[Violation(each.field, each.description) for each in told.field_violations],
+        retry_after=told.retry_delay.ToTimedelta().total_seconds() if told.HasField("retry_delay") else None,
     )
 
 

@@ -1,7 +1,7 @@
 """The calls of bellhop.v1.Notifier. What the arguments mean and which errors come is said in the contract."""
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from bellhop.v1.message_pb2 import (
 from bellhop.v1.notifier_pb2_grpc import NotifierStub
 from bellhop_client.connection import Connection
 from bellhop_client.retry import RetryPolicy
+from bellhop_client.send_many import ManyAnswer, SendMany
 from bellhop_client.stream import SendStream
 
 if TYPE_CHECKING:
@@ -66,6 +67,14 @@ class NotifierCalls(Connection):
         )
         watch = pb.WatchMessageRequest(result_filter=result_filter)
         return SendStream(self._notifier, self._metadata, self._retry_policy, watch, request)
+
+    def send_many(self, requests: AsyncIterable[pb.SendRequest]) -> AsyncGenerator[ManyAnswer, None]:
+        """Sends what `requests` yields on one stream, and yields what becomes of each by its `request_id`.
+
+        A request without an id is given one. A stream that breaks goes on by itself, and nothing is told twice but
+        `progress`. No more is asked of `requests` while 1,000 of them are not answered to their end.
+        """
+        return SendMany(self._notifier, self._metadata, self._retry_policy, requests).answers()
 
     def watch(
         self,

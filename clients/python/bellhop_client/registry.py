@@ -5,9 +5,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from bellhop.v1 import push_registry_pb2 as pb
 from bellhop.v1.device_pb2 import ApnsTarget, Device, DeviceState, FcmTarget, Platform, WebPushTarget
+from bellhop.v1.message_pb2 import Interaction
 from bellhop.v1.push_registry_pb2_grpc import PushRegistryStub
 from bellhop_client.connection import Connection
 
@@ -37,6 +39,7 @@ class RegistryCalls(Connection):
         session_id: str = "",
         binding_ttl: Duration | None = None,
         binding_generation: int | None = None,
+        binding_key: bytes = b"",
     ) -> pb.RegisterDeviceResponse:
         """Binds a device to a user: the login."""
         request = pb.RegisterDeviceRequest(
@@ -52,6 +55,7 @@ class RegistryCalls(Connection):
             session_id=session_id,
             binding_ttl=binding_ttl,
             binding_generation=binding_generation,
+            binding_key=binding_key,
         )
         return await self._call(self._registry.RegisterDevice, request)
 
@@ -140,6 +144,7 @@ class RegistryCalls(Connection):
         platforms: Iterable[Platform.ValueType] = (),
         anonymous: bool | None = None,
         states: Iterable[DeviceState.ValueType] = (),
+        tag_name: str = "",
         return_total_size: bool = False,
     ) -> pb.ListDevicesResponse:
         """One page of devices; `devices` walks over all of them."""
@@ -150,6 +155,7 @@ class RegistryCalls(Connection):
             platforms=platforms,
             anonymous=anonymous,
             states=states,
+            tag_name=tag_name,
             return_total_size=return_total_size,
         )
         return await self._call(self._registry.ListDevices, request)
@@ -161,15 +167,46 @@ class RegistryCalls(Connection):
         platforms: Iterable[Platform.ValueType] = (),
         anonymous: bool | None = None,
         states: Iterable[DeviceState.ValueType] = (),
+        tag_name: str = "",
         page_size: int = 0,
     ) -> AsyncIterator[Device]:
         """All devices that the filters match, page by page."""
         request = pb.ListDevicesRequest(
-            page_size=page_size, user_id=user_id, platforms=platforms, anonymous=anonymous, states=states
+            page_size=page_size,
+            user_id=user_id,
+            platforms=platforms,
+            anonymous=anonymous,
+            states=states,
+            tag_name=tag_name,
         )
         async for page in self._pages(self._registry.ListDevices, request):
             for device in page.devices:
                 yield device
+
+    async def create_bind_grant(
+        self, *, user_id: str, device_id: str = "", session_id: str = "", ttl: Duration | None = None
+    ) -> pb.CreateBindGrantResponse:
+        """Makes a grant with which one device can bind itself to one user, once."""
+        request = pb.CreateBindGrantRequest(user_id=user_id, device_id=device_id, session_id=session_id, ttl=ttl)
+        return await self._call(self._registry.CreateBindGrant, request)
+
+    async def get_client_config(self) -> pb.GetClientConfigResponse:
+        """What an app needs before it can register."""
+        return await self._call(self._registry.GetClientConfig, pb.GetClientConfigRequest())
+
+    async def report_interaction(
+        self,
+        *,
+        message_id: str,
+        device_id: str,
+        interaction: Interaction.ValueType,
+        occur_time: Timestamp | None = None,
+    ) -> None:
+        """Says what a person did with a notification."""
+        request = pb.ReportInteractionRequest(
+            message_id=message_id, device_id=device_id, interaction=interaction, occur_time=occur_time
+        )
+        await self._call(self._registry.ReportInteraction, request)
 
     async def check_credential(self) -> pb.CheckCredentialResponse:
         """Says what the credentials of this client are."""
