@@ -32,6 +32,7 @@ from bellhop_server.domain.message import (
     Audience,
     Message,
     MessageCounts,
+    MessageEnding,
     MessageState,
     Result,
     Send,
@@ -241,6 +242,15 @@ class MessageStore(Protocol):
         """
         ...
 
+    async def accept_many(
+        self, sends: Sequence[tuple[Send, str, str]], now: Micros, committed: Callable[[Accepted], None]
+    ) -> list[Accepted | Exception]:
+        """As `accept` for each (send, fingerprint, message id), with few commits: what it would return or raise.
+
+        `committed` hears of each new message before anything that comes of it can be announced.
+        """
+        ...
+
     async def get_message(self, app_id: str, message_id: str) -> Message:
         """Raises MessageNotFound."""
         ...
@@ -251,6 +261,10 @@ class MessageStore(Protocol):
 
     async def counts(self, refs: Sequence[int]) -> dict[int, MessageCounts]:
         """Numbers so far of each message, consistent in themselves."""
+        ...
+
+    async def endings(self, refs: Sequence[int]) -> dict[int, MessageEnding]:
+        """Of those of the messages that have ended."""
         ...
 
     async def list_messages(
@@ -427,6 +441,22 @@ class Subscription(Listener, Protocol):
         ...
 
 
+class Gathering(Listener, Protocol):
+    """One reader's ear on the results of many messages."""
+
+    def follow(self, ref: int) -> None:
+        """Hears what is announced of this message too, from now on."""
+        ...
+
+    def leave(self, ref: int) -> None:
+        """Hears no more of it."""
+        ...
+
+    def news(self) -> dict[int, list[Recorded] | None]:
+        """What has been announced since it was asked last, by message; None: more than is kept, ask the store."""
+        ...
+
+
 class Work(Enum):
     """What somebody may have to do."""
 
@@ -455,6 +485,10 @@ class Queue(Protocol):
 
     def subscribe(self, ref: int) -> Subscription:
         """Hears what is announced of a message from now on."""
+        ...
+
+    def gather(self) -> Gathering:
+        """Hears what is announced of the messages that it is told to follow."""
         ...
 
 

@@ -88,8 +88,8 @@ def hand_overs_have_no_deadline(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_result_is_told_twice(patch: pytest.MonkeyPatch) -> None:
-    real = watching._shown
-    patch.setattr(watching, "_shown", lambda page, shows: real([*page, *page[:1]], shows))
+    real = watching.shown
+    patch.setattr(watching, "shown", lambda page, shows: real([*page, *page[:1]], shows))
 
 
 CHANGES: list[tuple[Change, str]] = [

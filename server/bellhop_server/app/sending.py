@@ -1,7 +1,7 @@
 """Accepting a send: once, durably, before anybody is told."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import uuid4
 
 from bellhop_server.domain import Micros
@@ -28,10 +28,47 @@ class Sending:
         """Commits a send, or finds the message that it already is.
 
         A repeat is recognised whether or not `validate`, called with the time, likes it, and when a tag is gone: what
-        was valid once stays one. Raises what `validate` raises, RequestIdReused, TagNotFound, MessageNotFound (a repeat of what retention has
-        deleted).
+        was valid once stays one. Raises what `validate` raises, RequestIdReused, TagNotFound, MessageNotFound (a repeat
+        of what retention has deleted).
         """
         mark, now = fingerprint(send), self._clock.now()
+        repeat = await self._checked(send, mark, validate, now)
+        if repeat is not None:
+            return repeat
+        accepted = await self._store.accept(send, mark, send.message_id or uuid4().hex, now)
+        if not accepted.replayed:
+            self._announce(accepted)
+        return accepted
+
+    async def accept_many(
+        self, sends: Sequence[tuple[Send, Callable[[Micros], None]]], committed: Callable[[Accepted], None]
+    ) -> list[Accepted | Exception]:
+        """What `accept` would return or raise for each send and its `validate`, with few commits for all of them.
+
+        `committed` hears of each new message before anything that comes of it can be announced.
+        """
+        now = self._clock.now()
+        outcomes: list[Accepted | Exception | None] = []
+        checked: list[tuple[Send, str, str]] = []
+        for send, validate in sends:
+            try:
+                mark = fingerprint(send)
+                outcomes.append(await self._checked(send, mark, validate, now))
+            except Exception as error:
+                outcomes.append(error)
+            else:
+                if outcomes[-1] is None:
+                    checked.append((send, mark, send.message_id or uuid4().hex))
+
+        def announce(accepted: Accepted) -> None:
+            committed(accepted)
+            self._announce(accepted)
+
+        accepted = iter(await self._store.accept_many(checked, now, announce))
+        return [next(accepted) if outcome is None else outcome for outcome in outcomes]
+
+    async def _checked(self, send: Send, mark: str, validate: Callable[[Micros], None], now: Micros) -> Accepted | None:
+        """None: it is to be committed, unless the store knows it. Raises what `accept` raises."""
         try:
             validate(now)
             await self._check_tags(send)
@@ -40,10 +77,7 @@ class Sending:
             if repeat is None:
                 raise
             return repeat
-        accepted = await self._store.accept(send, mark, send.message_id or uuid4().hex, now)
-        if not accepted.replayed:
-            self._announce(accepted)
-        return accepted
+        return None
 
     async def _repeat(self, send: Send, mark: str) -> Accepted | None:
         """The message that the send already is, if it was valid once. Raises RequestIdReused, MessageNotFound."""

@@ -1,12 +1,14 @@
 """Streams: a view of what is committed, from any cursor on, at any reader's pace."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 
+from bellhop_server.app.following import Following
 from bellhop_server.domain.errors import CursorInvalid, MessageNotFound, StreamInterrupted, Unavailable
 from bellhop_server.domain.event import AcceptedEvent, Event, ProgressEvent, ResultsEvent, SummaryEvent
-from bellhop_server.domain.message import Message, MessageCounts, MessageState, Outcome, Result, ResultFilter
+from bellhop_server.domain.message import Message, MessageCounts, MessageState, Result, ResultFilter, shown
 from bellhop_server.domain.query import ResultQuery
-from bellhop_server.ports import Clock, Queue, Store, Subscription
+from bellhop_server.ports import Clock, Listener, Queue, Store, Subscription
 
 PAGE = 200
 # Readers are promised a sign of life at least every 15 seconds; a reader that hides results sees the numbers move.
@@ -21,14 +23,25 @@ class Watching:
         self._store = store
         self._queue = queue
         self._clock = clock
-        self._open: set[Subscription] = set()
+        self._open: set[Listener] = set()
         self._closing = False
 
     def interrupt(self) -> None:
         """Ends every open stream with StreamInterrupted, and each that is opened from now on."""
         self._closing = True
-        for subscription in self._open:
-            subscription.wake()
+        for listener in self._open:
+            listener.wake()
+
+    @contextmanager
+    def following(self) -> Iterator[Following]:
+        """Follows many messages for one reader, until the context ends."""
+        gathering = self._queue.gather()
+        self._open.add(gathering)
+        try:
+            yield Following(gathering, self._store, self._clock, lambda: self._closing)
+        finally:
+            self._open.discard(gathering)
+            gathering.close()
 
     async def watch(
         self, message: Message, after_seq: int, result_filter: ResultFilter, *, replayed: bool = False
@@ -72,11 +85,11 @@ class Watching:
                 page = await self._read(message, seq, size)
             if page:
                 seq += len(page)
-                shown = _shown(page, result_filter)
-                hidden = hidden or len(shown) < len(page)
-                if shown:
+                visible = shown(page, result_filter)
+                hidden = hidden or len(visible) < len(page)
+                if visible:
                     told = self._clock.monotonic()
-                    yield ResultsEvent(seq, shown)
+                    yield ResultsEvent(seq, visible)
                 elif self._clock.monotonic() - told >= HIDDEN:
                     told, hidden = self._clock.monotonic(), False
                     yield ProgressEvent(seq, await self._counts(message))
@@ -124,13 +137,3 @@ class Watching:
 def _all_told(counts: MessageCounts, seq: int) -> bool:
     """Whether each device and each missing id has its result, and the last of them is number `seq`."""
     return counts.finished_count == counts.device_count and seq == counts.finished_count + counts.not_registered_count
-
-
-def _shown(page: list[Result], result_filter: ResultFilter) -> list[Result]:
-    match result_filter:
-        case ResultFilter.ALL:
-            return page
-        case ResultFilter.FAILURES:
-            return [result for result in page if result.outcome is not Outcome.ACCEPTED]
-        case ResultFilter.NONE:
-            return []

@@ -157,6 +157,15 @@ class MessageCounts:
     next_attempt_time: Micros | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class MessageEnding:
+    """How a message has ended: COMPLETED or CANCELLED, when, and its final numbers."""
+
+    state: MessageState
+    complete_time: Micros | None
+    counts: MessageCounts
+
+
 class Result(NamedTuple):
     """What became of a message for one device. A tuple, since a broadcast makes millions of them.
 
@@ -174,3 +183,14 @@ class Result(NamedTuple):
     attempts: int
     result_time: Micros
     invalid_since: Micros
+
+
+def shown(results: list[Result], result_filter: ResultFilter) -> list[Result]:
+    """Those of some results that pass a filter."""
+    match result_filter:
+        case ResultFilter.ALL:
+            return results
+        case ResultFilter.FAILURES:
+            return [result for result in results if result.outcome is not Outcome.ACCEPTED]
+        case ResultFilter.NONE:
+            return []

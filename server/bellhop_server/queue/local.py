@@ -5,9 +5,10 @@ from collections import defaultdict
 
 from bellhop_server.domain.batch import Recorded
 from bellhop_server.domain.message import Result
-from bellhop_server.ports import Listener, Queue, Subscription, Work
+from bellhop_server.ports import Gathering, Listener, Queue, Subscription, Work
 
-# Results of one message that are kept in memory while somebody reads it; a slower reader gets them from the store.
+# Results that are kept in memory of one message while somebody reads it, and for one reader of many messages; a slower
+# reader gets them from the store.
 MAX_RECENT = 4000
 
 
@@ -17,6 +18,7 @@ class LocalQueue(Queue):
     def __init__(self) -> None:
         self._listeners: dict[Work, set[LocalListener]] = defaultdict(set)
         self._tails: dict[int, _Tail] = {}
+        self._gatherings: dict[int, list[LocalGathering]] = {}
 
     def announce_work(self, work: Work) -> None:
         for listener in self._listeners[work]:
@@ -29,12 +31,17 @@ class LocalQueue(Queue):
         tail = self._tails.get(recorded.message_ref)
         if tail is not None:
             tail.add(recorded)
+        for gathering in self._gatherings.get(recorded.message_ref, ()):
+            gathering.add(recorded)
 
     def subscribe(self, ref: int) -> Subscription:
         tail = self._tails.get(ref)
         if tail is None:
             tail = self._tails[ref] = _Tail()
         return LocalSubscription(self._tails, ref, tail)
+
+    def gather(self) -> Gathering:
+        return LocalGathering(self._gatherings)
 
 
 class _Ear:
@@ -129,3 +136,49 @@ class LocalSubscription(_Ear, Subscription):
         self._tail.readers.discard(self)
         if not self._tail.readers and self._tails.get(self._ref) is self._tail:
             del self._tails[self._ref]
+
+
+class LocalGathering(_Ear, Gathering):
+    """A reader of many messages."""
+
+    def __init__(self, gatherings: "dict[int, list[LocalGathering]]") -> None:
+        super().__init__()
+        self._gatherings = gatherings
+        self._followed: set[int] = set()
+        self._news: dict[int, list[Recorded] | None] = {}
+        self._kept = 0
+
+    def add(self, recorded: Recorded) -> None:
+        """Keeps what is announced, unless it is too much."""
+        ref = recorded.message_ref
+        self._kept += len(recorded.results)
+        if self._kept > MAX_RECENT:
+            self._kept -= len(recorded.results)
+            self._news[ref] = None
+        else:
+            kept = self._news.setdefault(ref, [])
+            if kept is not None:
+                kept.append(recorded)
+        self.wake()
+
+    def news(self) -> dict[int, list[Recorded] | None]:
+        news, self._news, self._kept = self._news, {}, 0
+        return news
+
+    def follow(self, ref: int) -> None:
+        if ref not in self._followed:
+            self._followed.add(ref)
+            self._gatherings.setdefault(ref, []).append(self)
+
+    def leave(self, ref: int) -> None:
+        if ref in self._followed:
+            self._followed.remove(ref)
+            self._news.pop(ref, None)
+            others = self._gatherings[ref]
+            others.remove(self)
+            if not others:
+                del self._gatherings[ref]
+
+    def close(self) -> None:
+        for ref in list(self._followed):
+            self.leave(ref)

@@ -8,7 +8,6 @@ becomes a rich status; what nobody foresaw becomes an incident, of which the cal
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, aclosing
 from time import perf_counter
@@ -24,7 +23,7 @@ from bellhop_server.ports import Clock
 from bellhop_server.rpc.admission import Admission, Limits
 from bellhop_server.rpc.auth import ACCESS, Gateways, WrongAttempts, presented
 from bellhop_server.rpc.calls import CURRENT, Call
-from bellhop_server.rpc.errors import ending_of
+from bellhop_server.rpc.errors import ending_of, incident
 from bellhop_server.rpc.metrics import Metrics
 
 if TYPE_CHECKING:  # Generic in the stubs alone.
@@ -233,9 +232,7 @@ class Edge(grpc.aio.ServerInterceptor):
                 return errors.StreamInterrupted(call.message_id, call.cursor)
             case errors.BellhopError():
                 return error
-        incident_id = secrets.token_hex(8)
-        _log.error("incident", incident_id=incident_id, method=call.method, exc_info=error)
-        return errors.InternalError(incident_id)
+        return incident(call.method, error)
 
     async def _abort(self, call: Call, context: Context, error: errors.BellhopError) -> None:
         ending = ending_of(error)

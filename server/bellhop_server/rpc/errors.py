@@ -1,13 +1,15 @@
 """What each error of the domain is as a gRPC status. The only place that knows both."""
 
+import secrets
 from dataclasses import dataclass
 
 import grpc
+import structlog
 from google.protobuf import duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from bellhop.v1 import error_reason_pb2
+from bellhop.v1 import error_reason_pb2, event_pb2
 from bellhop_server.domain import errors
 
 DOMAIN = "bellhop"
@@ -19,6 +21,8 @@ MAX_VIOLATIONS = 25
 MAX_STATUS_BYTES = 6 * 1024
 _MAX_TEXT = 300
 _MAX_METADATA = 600
+
+_log = structlog.stdlib.get_logger(__name__)
 
 _CODES: dict[type[errors.BellhopError], grpc.StatusCode] = {
     errors.CredentialsMissing: grpc.StatusCode.UNAUTHENTICATED,
@@ -62,14 +66,9 @@ class Ending:
     trailers: tuple[tuple[str, str | bytes], ...]
 
 
-def code_of(error: errors.BellhopError) -> grpc.StatusCode:
-    """The status code of an error."""
-    return _CODES[type(error)]
-
-
 def ending_of(error: errors.BellhopError) -> Ending:
     """The status of an error: one ErrorInfo, and BadRequest, RetryInfo, RequestInfo where they apply."""
-    code = code_of(error)
+    code = _CODES[type(error)]
     status = status_pb2.Status(code=code.value[0], message=cut(error.text, _MAX_TEXT))
     reason = error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason}")
     _add(
@@ -81,9 +80,8 @@ def ending_of(error: errors.BellhopError) -> Ending:
         ),
     )
     trailers: list[tuple[str, str | bytes]] = []
-    if error.retry_after is not None:
-        delay = duration_pb2.Duration()
-        delay.FromMilliseconds(max(1, round(error.retry_after * 1000)))
+    delay = _delay(error)
+    if delay is not None:
         _add(status, error_details_pb2.RetryInfo(retry_delay=delay))
         trailers.append(("grpc-retry-pushback-ms", str(delay.ToMilliseconds())))
     if isinstance(error, errors.InternalError):
@@ -92,6 +90,36 @@ def ending_of(error: errors.BellhopError) -> Ending:
         _add(status, _bad_request(error.violations, MAX_STATUS_BYTES - status.ByteSize()))
     trailers.append(("grpc-status-details-bin", status.SerializeToString()))
     return Ending(code, status.message, tuple(trailers))
+
+
+def call_error(error: errors.BellhopError) -> event_pb2.CallError:
+    """What the status of an error would say, as the answer to one item of many."""
+    told = event_pb2.CallError(
+        code=_CODES[type(error)].value[0],
+        reason=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason}"),
+        message=cut(error.text, _MAX_TEXT),
+        retry_delay=_delay(error),
+        metadata={key: cut(value, _MAX_METADATA) for key, value in error.metadata.items()},
+    )
+    if isinstance(error, errors.InvalidRequest):
+        for violation in _bad_request(error.violations, MAX_STATUS_BYTES - told.ByteSize()).field_violations:
+            told.field_violations.add(field=violation.field, description=violation.description)
+    return told
+
+
+def incident(method: str, error: Exception) -> errors.InternalError:
+    """What a caller is told of what nobody foresaw; the rest is in the log, under its number."""
+    incident_id = secrets.token_hex(8)
+    _log.error("incident", incident_id=incident_id, method=method, exc_info=error)
+    return errors.InternalError(incident_id)
+
+
+def _delay(error: errors.BellhopError) -> duration_pb2.Duration | None:
+    if error.retry_after is None:
+        return None
+    delay = duration_pb2.Duration()
+    delay.FromMilliseconds(max(1, round(error.retry_after * 1000)))
+    return delay
 
 
 def _bad_request(violations: list[errors.Violation], room: int) -> error_details_pb2.BadRequest:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 from bellhop_server.domain.batch import Recorded
 from bellhop_server.domain.device import Platform
 from bellhop_server.domain.message import Outcome
-from bellhop_server.ports import Clock, Listener, Provider, Queue, Subscription, Work
+from bellhop_server.ports import Clock, Gathering, Listener, Provider, Queue, Subscription, Work
 
 _KIND = attrgetter("platform", "outcome")
 _LOOK_EVERY = 1.0
@@ -77,6 +77,9 @@ class MeasuredQueue(Queue):
 
     def subscribe(self, ref: int) -> Subscription:
         return self._inner.subscribe(ref)
+
+    def gather(self) -> Gathering:
+        return self._inner.gather()
 
 
 class MetricsServer:

@@ -74,10 +74,11 @@ class NotifierServicer(notifier_pb2_grpc.NotifierServicer):
     async def SendMany(
         self, request_iterator: AsyncIterator[notes.SendManyRequest], context: Any
     ) -> AsyncGenerator[notes.SendManyResponse]:
-        stream = SendManyStream(caller().app_id, self._sending, self._watching, self._metrics)
-        async with aclosing(stream.serve(request_iterator)) as responses:
-            async for response in responses:
-                yield response
+        with self._watching.following() as following:
+            responses = SendManyStream(self._sending, following, self._metrics).serve(request_iterator)
+            async with aclosing(responses):
+                async for response in responses:
+                    yield response
 
     async def WatchMessage(
         self, request: notes.WatchMessageRequest, context: Any

@@ -1,158 +1,178 @@
-"""Many sends on one stream: each item a task of its own, their answers gathered into as few responses as may be."""
+"""Many sends on one stream: accepted in groups, followed together, answered in as few responses as may be."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from functools import partial
+from typing import NamedTuple
 
-from bellhop.v1 import error_reason_pb2, event_pb2
 from bellhop.v1 import notifier_pb2 as notes
+from bellhop_server.app.following import Following
 from bellhop_server.app.sending import Sending
-from bellhop_server.app.watching import Watching
-from bellhop_server.domain.errors import BellhopError, InvalidRequest, StreamInterrupted, Violation
+from bellhop_server.domain.acceptance import Accepted
+from bellhop_server.domain.errors import BellhopError, InvalidRequest, Violation
+from bellhop_server.domain.event import AcceptedEvent, Event, SummaryEvent
+from bellhop_server.domain.message import Message
 from bellhop_server.rpc import mapping_message
+from bellhop_server.rpc.calls import CURRENT, caller
 from bellhop_server.rpc.cursors import cursor_of
-from bellhop_server.rpc.errors import MAX_VIOLATIONS, code_of
-from bellhop_server.rpc.mapping import duration
+from bellhop_server.rpc.errors import call_error, incident
 from bellhop_server.rpc.metrics import Metrics
 from bellhop_server.rpc.validation import validate
 
 MOST_ITEMS = 500
+MOST_ANSWERS = 500
+# Bytes in one response, and the largest answer more: clients take 4 MiB unless told otherwise.
+MOST_BYTES = 1024 * 1024
+# Items of a stream that are not answered to their end, beyond which no more is read.
 WINDOW = 1_000
-"""Items of a stream that are not answered to their end, beyond which no more is read."""
-_SHOWN_ID = 128
+# Bytes of requests that wait to be accepted, beyond which no more is read.
+MOST_WAITING = 4 * 1024 * 1024
+SHOWN_ID = 128
 
-_MICROS = 1_000_000
+
+class _Answer(NamedTuple):
+    """To an item. `message`: what it has become; None: it was refused."""
+
+    request_id: str
+    message: Message | None
+    content: Event | BellhopError
+    last: bool
 
 
 class SendManyStream:
-    """One stream of an application."""
+    """One stream of the application that calls."""
 
-    def __init__(self, app_id: str, sending: Sending, watching: Watching, metrics: Metrics) -> None:
-        self._app_id = app_id
+    def __init__(self, sending: Sending, following: Following, metrics: Metrics) -> None:
+        self._app_id = caller().app_id
+        self._method = CURRENT.get().method
         self._sending = sending
-        self._watching = watching
+        self._following = following
         self._metrics = metrics
         self._open: set[str] = set()
-        # Bounded: an item goes on only when its answer has found room, so that a slow reader holds up its items and
-        # not our memory.
-        self._answers: asyncio.Queue[notes.SendManyAnswer | None] = asyncio.Queue(MOST_ITEMS)
-        self._answered = asyncio.Condition()
+        """Request ids of items that are neither refused nor answered to their end."""
+        self._unanswered = 0
+        self._came: list[notes.SendRequest] = []
+        self._came_bytes = 0
+        self._answers: deque[_Answer] = deque()
+        self._room = asyncio.Event()
+        self._work = asyncio.Event()
 
     async def serve(self, requests: AsyncIterator[notes.SendManyRequest]) -> AsyncGenerator[notes.SendManyResponse]:
         """Answers items until the caller has half-closed and every item is answered to its end.
 
         Raises InvalidRequest for a request that has none or too many items, StreamInterrupted.
         """
-        working = asyncio.create_task(self._work(requests))
+        reading, accepting = asyncio.create_task(self._read(requests)), asyncio.create_task(self._accept())
         try:
-            while (first := await self._answers.get()) is not None:
-                answers = [first]
-                ended = False
-                while len(answers) < MOST_ITEMS and not self._answers.empty() and not ended:
-                    answer = self._answers.get_nowait()
-                    if answer is None:
-                        ended = True
-                    else:
-                        answers.append(answer)
-                yield notes.SendManyResponse(answers=answers)
-                if ended:
-                    break
-            await working
+            for task in (reading, accepting):
+                task.add_done_callback(lambda _: self._following.wake())
+            while self._unanswered or not reading.done():
+                for task in (reading, accepting):
+                    if task.done():
+                        task.result()
+                response = await self._response()
+                if response.answers:
+                    yield response
+                else:
+                    await self._following.wait()
+            reading.result()
         finally:
-            working.cancel()
-            await asyncio.wait((working,))
+            reading.cancel()
+            accepting.cancel()
+            await asyncio.wait((reading, accepting))
 
-    async def _work(self, requests: AsyncIterator[notes.SendManyRequest]) -> None:
-        """Reads items, and carries each out beside the others; tells the end of it all by None."""
-        try:
-            async with asyncio.TaskGroup() as items:
-                async for request in requests:
-                    if not 1 <= len(request.sends) <= MOST_ITEMS:
-                        text = f"has {len(request.sends)} items; 1 to {MOST_ITEMS} are allowed"
-                        raise InvalidRequest([Violation("sends", text)])
-                    for send in request.sends:
-                        await self._begin(send, items)
-        except BaseExceptionGroup as group:
-            raise _first(group) from None
-        finally:
-            # Whoever reads is told, also when there is no room: what is in it then is of no use to a broken stream.
-            while self._answers.full():
-                self._answers.get_nowait()
-            self._answers.put_nowait(None)
+    async def _read(self, requests: AsyncIterator[notes.SendManyRequest]) -> None:
+        async for request in requests:
+            if not 1 <= len(request.sends) <= MOST_ITEMS:
+                raise InvalidRequest([Violation("sends", f"has {len(request.sends)} items, not 1 to {MOST_ITEMS}")])
+            for send in request.sends:
+                self._unanswered += 1
+                wrong = self._wrong(send)
+                if wrong is None:
+                    self._open.add(send.request_id)
+                    self._came.append(send)
+                else:
+                    self._refuse(send, InvalidRequest([wrong]))
+            self._came_bytes += request.ByteSize()
+            self._work.set()
+            while self._unanswered >= WINDOW or self._came_bytes >= MOST_WAITING:
+                self._room.clear()
+                await self._room.wait()
 
-    async def _begin(self, send: notes.SendRequest, items: asyncio.TaskGroup) -> None:
-        wrong = self._wrong(send)
-        if wrong:
-            await self._tell(send.request_id, error=InvalidRequest([Violation(*wrong)]))
-            return
-        async with self._answered:
-            await self._answered.wait_for(lambda: len(self._open) < WINDOW)
-        self._open.add(send.request_id)
-        items.create_task(self._carry_out(send))
-
-    def _wrong(self, send: notes.SendRequest) -> tuple[str, str] | None:
+    def _wrong(self, send: notes.SendRequest) -> Violation | None:
         """Why an item cannot be one of this stream."""
         if not send.request_id:
-            return "request_id", "is required"
+            return Violation("request_id", "is required")
         if send.request_id in self._open:
-            return "request_id", "is that of an item of this stream that is not answered yet"
+            return Violation("request_id", "is that of an item of this stream that has not had its last answer")
         if send.validate_only:
-            return "validate_only", "is not for a stream of sends"
+            return Violation("validate_only", "is not for SendMany")
         return None
 
-    async def _carry_out(self, request: notes.SendRequest) -> None:
-        try:
-            await self._events(request)
-        except StreamInterrupted:
-            raise
-        except BellhopError as error:
-            await self._tell(request.request_id, error=error)
-        finally:
-            self._open.discard(request.request_id)
-            async with self._answered:
-                self._answered.notify()
+    def _refuse(self, send: notes.SendRequest, error: BellhopError) -> None:
+        self._answer(_Answer(send.request_id[:SHOWN_ID], None, error, last=True))
 
-    async def _events(self, request: notes.SendRequest) -> None:
-        send = mapping_message.send_of(self._app_id, request)
-        accepted = await self._sending.accept(send, lambda now: validate(request, now))
-        if not accepted.replayed:
-            self._metrics.messages.inc()
+    def _answer(self, answer: _Answer) -> None:
+        self._answers.append(answer)
+        self._following.wake()
+
+    async def _accept(self) -> None:
+        """Commits what has come in while the last of it was being committed."""
+        while await self._work.wait():
+            self._work.clear()
+            came, self._came, self._came_bytes = self._came, [], 0
+            self._room.set()
+            asked = [
+                (mapping_message.send_of(self._app_id, send), partial(validate, send))  # The time is to come.
+                for send in came
+            ]
+            outcomes = await self._sending.accept_many(asked, self._expect)
+            for send, outcome in zip(came, outcomes, strict=True):
+                if isinstance(outcome, Accepted):
+                    self._accepted(send, outcome)
+                else:
+                    self._open.discard(send.request_id)
+                    self._refuse(send, _told(self._method, outcome))
+
+    def _expect(self, accepted: Accepted) -> None:
+        self._metrics.messages.inc()
+        self._following.expect(accepted.message.ref)
+
+    def _accepted(self, send: notes.SendRequest, accepted: Accepted) -> None:
         message = accepted.message
-        shows = mapping_message.filter_of(request.result_filter)
-        events = self._watching.watch(message, 0, shows, replayed=accepted.replayed)
-        async with aclosing(events):
-            async for event in events:
-                cursor = cursor_of(message.app_id, message.message_id, event.seq)
-                await self._tell(request.request_id, event=mapping_message.send_event(event, cursor))
-                if request.accept_only:
-                    return
+        event = AcceptedEvent(0, message, accepted.replayed)
+        if send.accept_only:
+            self._following.leave(message.ref)
+        else:
+            self._following.follow(send.request_id, accepted, mapping_message.filter_of(send.result_filter))
+        self._answer(_Answer(send.request_id, message, event, last=send.accept_only))
 
-    async def _tell(
-        self, request_id: str, *, event: event_pb2.SendEvent | None = None, error: BellhopError | None = None
-    ) -> None:
-        shown = request_id[:_SHOWN_ID]
-        told = None if error is None else call_error(error)
-        await self._answers.put(notes.SendManyAnswer(request_id=shown, event=event, error=told))
+    async def _response(self) -> notes.SendManyResponse:
+        """What there is to say by now."""
+        if not self._answers:
+            for followed, event in await self._following.tell(MOST_ANSWERS):
+                last = isinstance(event, SummaryEvent)
+                self._answers.append(_Answer(followed.key, followed.message, event, last))
+        response = notes.SendManyResponse()
+        size = 0
+        while self._answers and len(response.answers) < MOST_ANSWERS and size < MOST_BYTES:
+            request_id, message, content, last = self._answers.popleft()
+            answer = response.answers.add(request_id=request_id)
+            if isinstance(content, BellhopError):
+                answer.error.CopyFrom(call_error(content))
+            elif message is not None:
+                cursor = cursor_of(message.app_id, message.message_id, content.seq)
+                answer.event.CopyFrom(mapping_message.send_event(content, cursor))
+            size += answer.ByteSize()
+            if last:
+                self._unanswered -= 1
+                if message is not None:
+                    self._open.discard(request_id)
+        if self._unanswered < WINDOW:
+            self._room.set()
+        return response
 
 
-def call_error(error: BellhopError) -> event_pb2.CallError:
-    """What the status of a call would have said."""
-    told = event_pb2.CallError(
-        code=code_of(error).value[0],
-        reason=error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{error.reason}"),
-        message=error.text,
-        retry_delay=None if error.retry_after is None else duration(round(error.retry_after * _MICROS)),
-        metadata=error.metadata,
-    )
-    if isinstance(error, InvalidRequest):
-        for violation in error.violations[:MAX_VIOLATIONS]:
-            told.field_violations.add(field=violation.field, description=violation.description)
-    return told
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What ended the stream: of many that fail together the first one is told."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+def _told(method: str, error: Exception) -> BellhopError:
+    return error if isinstance(error, BellhopError) else incident(method, error)

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
@@ -50,6 +51,32 @@ class GroupWriter(Generic[C, A]):
 
         Raises Overloaded, ServiceUnavailable, and the error that `apply` answers or raises for this command.
         """
+        return await self._enqueue(command, applied)
+
+    async def submit_all(self, commands: Iterable[C], applied: Callable[[int, A], None]) -> list[A | Exception]:
+        """What `submit` would return or raise for each, once all are settled. `applied` hears of each, by its place and
+        with its answer, as it is committed."""
+        futures: list[asyncio.Future[A] | BellhopError] = []
+        for place, command in enumerate(commands):
+            try:
+                futures.append(self._enqueue(command, partial(applied, place)))
+            except BellhopError as error:
+                futures.append(error)
+        outcomes: list[A | Exception] = []
+        try:
+            for each in futures:
+                try:
+                    outcomes.append(each if isinstance(each, BellhopError) else await each)
+                except Exception as error:
+                    outcomes.append(error)
+            return outcomes
+        finally:
+            # Where the caller has gone, what has not had its turn yet is dropped.
+            for each in futures:
+                if not isinstance(each, BellhopError):
+                    each.cancel()
+
+    def _enqueue(self, command: C, applied: Callable[[A], None] | None) -> asyncio.Future[A]:
         if self._closed:
             raise ServiceUnavailable("store")
         if len(self._waiting) >= self._waiting_limit:
@@ -58,7 +85,7 @@ class GroupWriter(Generic[C, A]):
         self._waiting.append(_Member(command, future, applied))
         if self._flusher is None:
             self._flusher = asyncio.create_task(self._flush())
-        return await future
+        return future
 
     async def aclose(self) -> None:
         """Takes nothing more and finishes what was taken."""

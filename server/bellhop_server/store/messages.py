@@ -1,23 +1,22 @@
 """Messages in SQL: accepted, looked up, listed, counted."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Connection, Row, func, select, true, tuple_, union_all
+from sqlalchemy import ColumnElement, Row, select, tuple_, union_all
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.acceptance import Accepted
-from bellhop_server.domain.device import Platform
-from bellhop_server.domain.errors import MessageNotFound
+from bellhop_server.domain.errors import BellhopError, MessageNotFound
 from bellhop_server.domain.message import (
     Audience,
     AudienceKind,
     Message,
     MessageCounts,
+    MessageEnding,
     MessageState,
-    Outcome,
     ResendPolicy,
     Send,
     SendOptions,
@@ -28,7 +27,8 @@ from bellhop_server.store.acceptance import Acceptance, Accepting, accept_all
 from bellhop_server.store.database import Database
 from bellhop_server.store.group_writer import GroupWriter
 from bellhop_server.store.message_body import decode
-from bellhop_server.store.tables import batches, messages, outcome_counts, payloads, request_ids
+from bellhop_server.store.message_counts import counts_of, endings_of
+from bellhop_server.store.tables import messages, payloads, request_ids
 
 _MESSAGE = select(messages, payloads.c.body).outerjoin(payloads, payloads.c.message_ref == messages.c.ref)
 
@@ -62,23 +62,33 @@ class SqlMessages:
         accepting = await self._acceptances.submit(Acceptance.of(send, fingerprint, message_id, now))
         if accepting.replayed:
             return Accepted(await self._get(messages.c.ref == accepting.ref, accepting.message_id), replayed=True)
-        fire_time = send.options.fire_time(now)
-        message = Message(
-            ref=accepting.ref,
-            app_id=send.app_id,
-            message_id=message_id,
-            request_id=send.request_id,
-            state=MessageState.SCHEDULED if fire_time > now else MessageState.SENDING,
-            accept_time=now,
-            expire_time=fire_time + send.options.ttl,
-            complete_time=None,
-            audience=send.audience,
-            notification=send.notification,
-            options=replace(send.options, schedule_time=fire_time if fire_time > now else None),
-        )
-        if accepting.plan is not None and accepting.plan.completed:
-            message = replace(message, state=MessageState.COMPLETED, complete_time=now)
-        return Accepted(message, replayed=False, plan=accepting.plan)
+        return _accepted(send, accepting, now)
+
+    async def accept_many(
+        self, sends: Sequence[tuple[Send, str, str]], now: Micros, committed: Callable[[Accepted], None]
+    ) -> list[Accepted | Exception]:
+        """See `ports.MessageStore`."""
+        new: dict[int, Accepted] = {}
+
+        def applied(place: int, accepting: Accepting) -> None:
+            if not accepting.replayed:
+                accepted = new[place] = _accepted(sends[place][0], accepting, now)
+                committed(accepted)
+
+        commands = [Acceptance.of(*each, now) for each in sends]
+        outcomes = await self._acceptances.submit_all(commands, applied)
+        return [
+            new[place] if place in new else await self._replayed(outcome) if isinstance(outcome, Accepting) else outcome
+            for place, outcome in enumerate(outcomes)
+        ]
+
+    async def _replayed(self, accepting: Accepting) -> Accepted | BellhopError:
+        try:
+            return Accepted(await self.get_message_by_ref(accepting.ref), replayed=True)
+        except MessageNotFound:
+            return MessageNotFound(accepting.message_id)
+        except BellhopError as error:
+            return error
 
     async def get_message(self, app_id: str, message_id: str) -> Message:
         """See `ports.MessageStore`."""
@@ -139,7 +149,11 @@ class SqlMessages:
 
     async def counts(self, refs: Sequence[int]) -> dict[int, MessageCounts]:
         """See `ports.MessageStore`."""
-        return await self._database.read(lambda connection: _counts(connection, refs))
+        return await self._database.read(lambda connection: counts_of(connection, refs))
+
+    async def endings(self, refs: Sequence[int]) -> dict[int, MessageEnding]:
+        """See `ports.MessageStore`."""
+        return await self._database.read(lambda connection: endings_of(connection, refs))
 
     async def close_messages(self) -> None:
         """Finishes what was taken and takes no more."""
@@ -151,6 +165,27 @@ class SqlMessages:
         if row is None:
             raise MessageNotFound(message_id)
         return _message(row)
+
+
+def _accepted(send: Send, accepting: Accepting, now: Micros) -> Accepted:
+    """A new message."""
+    fire_time = send.options.fire_time(now)
+    state = MessageState.SCHEDULED if fire_time > now else MessageState.SENDING
+    completed = accepting.plan is not None and accepting.plan.completed
+    message = Message(
+        ref=accepting.ref,
+        app_id=send.app_id,
+        message_id=accepting.message_id,
+        request_id=send.request_id,
+        state=MessageState.COMPLETED if completed else state,
+        accept_time=now,
+        expire_time=fire_time + send.options.ttl,
+        complete_time=now if completed else None,
+        audience=send.audience,
+        notification=send.notification,
+        options=replace(send.options, schedule_time=fire_time if fire_time > now else None),
+    )
+    return Accepted(message, replayed=False, plan=accepting.plan)
 
 
 def _message(row: Row[Any]) -> Message:
@@ -176,48 +211,3 @@ def _message(row: Row[Any]) -> Message:
         ),
         payload_erased=erased,
     )
-
-
-def _counts(connection: Connection, refs: Sequence[int]) -> dict[int, MessageCounts]:
-    """One statement, so that all of it is of one moment: a row for each outcome of a message, or one without any."""
-    waiting = (
-        select(
-            batches.c.message_ref,
-            func.sum(batches.c.item_count).label("item_count"),
-            func.min(batches.c.turn).label("turn"),
-        )
-        .where(batches.c.message_ref.in_(refs), batches.c.retry == true(), ~batches.c.started)
-        .group_by(batches.c.message_ref)
-        .subquery()
-    )
-    statement = (
-        select(
-            messages.c.ref,
-            messages.c.device_count,
-            messages.c.planned,
-            messages.c.finished_count,
-            messages.c.not_registered_count,
-            waiting.c.item_count,
-            waiting.c.turn,
-            outcome_counts.c.platform,
-            outcome_counts.c.outcome,
-            outcome_counts.c.count.label("outcome_count"),
-        )
-        .outerjoin(waiting, waiting.c.message_ref == messages.c.ref)
-        .outerjoin(outcome_counts, outcome_counts.c.message_ref == messages.c.ref)
-        .where(messages.c.ref.in_(refs))
-    )
-    counts: dict[int, MessageCounts] = {}
-    for row in connection.execute(statement):
-        if row.ref not in counts:
-            counts[row.ref] = MessageCounts(
-                device_count=row.device_count,
-                planned=row.planned,
-                finished_count=row.finished_count,
-                retrying_count=row.item_count or 0,
-                not_registered_count=row.not_registered_count,
-                next_attempt_time=row.turn,
-            )
-        if row.outcome is not None:
-            counts[row.ref].outcomes[Platform(row.platform), Outcome(row.outcome)] = row.outcome_count
-    return counts
