@@ -150,7 +150,7 @@ class SqlDevices:
 
 
 def _filtered(statement: Select[Any], query: DeviceQuery, after: str = "") -> Select[Any]:
-    statement = statement.where(devices.c.app_id == query.app_id, devices.c.device_id > after)
+    statement = statement.where(devices.c.app_id == query.app_id)
     bound = bound_at(query.now)
     if query.user_id:
         statement = statement.where(devices.c.user_key == user_key(query.user_id), bound)
@@ -161,5 +161,5 @@ def _filtered(statement: Select[Any], query: DeviceQuery, after: str = "") -> Se
     if query.anonymous is not None:
         statement = statement.where(not_(bound) if query.anonymous else bound)
     if query.tag_name and query.tag_name != BUILT_IN:
-        statement = statement.where(has_tag(query.app_id, query.tag_name, bound, after))
-    return statement
+        return statement.where(has_tag(query.app_id, query.tag_name, bound, after))
+    return statement.where(devices.c.device_id > after)

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, func, or_, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, select, union_all, update
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.device import user_key
@@ -42,13 +42,19 @@ class SqlSubscriptions:
 
     async def count_subscriptions(self, app_id: str, tag_names: Collection[str]) -> dict[str, int]:
         """See `ports.TagStore`."""
-        counts = (
+        of_tags = (subscriptions.c.app_id == app_id) & subscriptions.c.tag_name.in_(list(tag_names)) & _LIVE
+        # Each along its index.
+        numbers = (
             select(subscriptions.c.tag_name, func.count())
-            .where(subscriptions.c.app_id == app_id, subscriptions.c.tag_name.in_(list(tag_names)), _LIVE)
+            .where(of_tags, column.is_not(None))
             .group_by(subscriptions.c.tag_name)
+            for column in (subscriptions.c.device_id, subscriptions.c.user_key)
         )
-        rows = await self._database.read(lambda connection: connection.execute(counts).all())
-        return {**dict.fromkeys(tag_names, 0), **{row[0]: row[1] for row in rows}}
+        rows = await self._database.read(lambda connection: connection.execute(union_all(*numbers)).all())
+        counts = dict.fromkeys(tag_names, 0)
+        for tag_name, number in rows:
+            counts[tag_name] += number
+        return counts
 
     async def subscribe(
         self, subscriber: Subscriber, tag_names: Sequence[str], now: Micros
@@ -98,7 +104,7 @@ class SqlSubscriptions:
 
     async def list_subscriptions(self, query: SubscriptionQuery, after: str, limit: int) -> list[Subscription]:
         """See `ports.TagStore`."""
-        page = _filtered(select(subscriptions), query).where(subscriptions.c.subscription_id > after)
+        page = _filtered(select(subscriptions), query, after)
         page = page.order_by(subscriptions.c.subscription_id).limit(limit)
         rows = await self._database.read(lambda connection: connection.execute(page).all())
         return [_subscription(row) for row in rows]
@@ -113,9 +119,16 @@ def has_tag(app_id: str, tag_name: str, bound: ColumnElement[bool], after: str) 
         _existing(app_id).where(tags.c.tag_name == tag_name)
     )
     own = select(subscriptions.c.device_id).where(of_tag, _LIVE, subscriptions.c.device_id > after)
-    of_user = (devices.c.app_id == app_id) & (devices.c.user_key == subscriptions.c.user_key)
-    theirs = select(devices.c.device_id).join(subscriptions, of_user).where(of_tag, _LIVE, bound)
-    return devices.c.device_id.in_(union_all(own, theirs.where(devices.c.device_id > after)))
+    users = select(subscriptions.c.user_key).where(of_tag, _LIVE, subscriptions.c.user_key.is_not(None))
+    of_app = select(devices.c.device_id).where(devices.c.app_id == app_id, bound)
+    return devices.c.device_id.in_(
+        union_all(own, of_app.where(devices.c.user_key.in_(users), _behind(devices.c.device_id, after)))
+    )
+
+
+def _behind(column: ColumnElement[str], after: str) -> ColumnElement[bool]:
+    """In words that SQLite does not take for a range to walk through."""
+    return column.concat("") > after
 
 
 def end_subscriptions(connection: Connection, gone: Iterable[tuple[str, str]], now: Micros) -> None:
@@ -222,16 +235,23 @@ def _change(
     return None if subscription is None else SubscriptionChange(tag_name, outcome, subscription)
 
 
-def _filtered(statement: Select[Any], query: SubscriptionQuery) -> Select[Any]:
+def _filtered(statement: Select[Any], query: SubscriptionQuery, after: str) -> Select[Any]:
     statement = statement.where(
         subscriptions.c.app_id == query.app_id, _LIVE, subscriptions.c.tag_name.in_(_existing(query.app_id))
     )
     if query.device_id:
         of_device = (devices.c.app_id == query.app_id) & (devices.c.device_id == query.device_id)
         bound = select(devices.c.user_key).where(of_device, bound_at(query.now)).scalar_subquery()
-        statement = statement.where(
-            or_(subscriptions.c.device_id == query.device_id, subscriptions.c.user_key == bound)
+        # Each along its index: there are few of them, and many of others between them.
+        of_app = select(subscriptions.c.subscription_id).where(subscriptions.c.app_id == query.app_id, _LIVE)
+        reaching = union_all(
+            of_app.where(subscriptions.c.device_id == query.device_id), of_app.where(subscriptions.c.user_key == bound)
         )
+        statement = statement.where(
+            subscriptions.c.subscription_id.in_(reaching), _behind(subscriptions.c.subscription_id, after)
+        )
+    else:
+        statement = statement.where(subscriptions.c.subscription_id > after)
     if query.user_id:
         statement = statement.where(subscriptions.c.user_key == user_key(query.user_id))
     if query.tag_name:
