@@ -9,8 +9,8 @@ from bellhop_server.domain.errors import BellhopError, MessageNotFound, RequestI
 from bellhop_server.domain.lanes import Lane, Share
 from bellhop_server.domain.message import Audience, AudienceKind, MessageCounts, MessageState, Outcome
 from bellhop_server.domain.notification import Priority
-from bellhop_server.store.acceptance import MOST_PLANNED
 from bellhop_server.store.database import Database
+from bellhop_server.store.small_audiences import MOST_PLANNED
 from bellhop_server.store.sql_store import SqlStore
 from tests.contract.messaging import APP, NOW, Known, put_devices, send
 

@@ -1,20 +1,23 @@
 """Accepting sends in SQL, many in one transaction."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, select, tuple_
 
 from bellhop_server.domain import Micros
-from bellhop_server.domain.batch import Recorded
+from bellhop_server.domain.batch import NewBatch, Recorded
 from bellhop_server.domain.errors import BellhopError, ConcurrentChange, RequestIdReused
 from bellhop_server.domain.message import Audience, MessageState, Send
 from bellhop_server.domain.notification import Priority
-from bellhop_server.domain.planning import batches_of, is_small
-from bellhop_server.store.audience import audience_page
-from bellhop_server.store.batches import write_plan
+from bellhop_server.domain.planning import AudiencePage, batches_of, is_small
+from bellhop_server.store.batch_rows import insert_batches
 from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.message_body import encode
+from bellhop_server.store.result_rows import insert_results
+from bellhop_server.store.results import forget_requests_later
+from bellhop_server.store.small_audiences import resolve
 from bellhop_server.store.tables import messages, payloads, request_ids
 
 _MESSAGE_COLUMNS = (
@@ -28,6 +31,7 @@ _MESSAGE_COLUMNS = (
     "accept_time",
     "expire_time",
     "fire_time",
+    "complete_time",
     "planned",
     "plan_after",
     "device_count",
@@ -37,9 +41,6 @@ _MESSAGE_COLUMNS = (
     "payload_erased",
 )
 _KEY_COLUMNS = ("app_id", "request_id", "fingerprint", "message_id", "message_ref")
-
-# Devices of a small audience.
-MOST_PLANNED = 1000
 
 _NEW_REFS = {
     "sqlite": "SELECT COALESCE(MAX(seq), 0) + ?1 FROM sqlite_sequence WHERE name = 'messages'",
@@ -104,25 +105,52 @@ def accept_all(connection: Connection, acceptances: list[Acceptance]) -> list[Ac
     refs = _new_refs(connection, len(acceptances))
     known = _take_keys(connection, acceptances, refs)
     outcomes = [_outcome(acceptance, ref, known) for acceptance, ref in zip(acceptances, refs, strict=True)]
-    refused = _write(connection, acceptances, refs, outcomes)
+    new = {
+        ref: acceptance
+        for acceptance, ref, outcome in zip(acceptances, refs, outcomes, strict=True)
+        if isinstance(outcome, Accepting) and outcome.ref == ref
+    }
+    plans = _plans(connection, new)
+    refused = _write(connection, acceptances, refs, new, plans)
+    written = {ref: plan for ref, plan in plans.items() if ref not in refused}
+    recorded = _carry_out(connection, new, written)
     answers: list[Accepting | BellhopError] = []
     for acceptance, outcome in zip(acceptances, outcomes, strict=True):
         if isinstance(outcome, Accepting) and outcome.ref in refused:
             outcome = RequestIdReused(acceptance.request_id, acceptance.message_id)
-        elif isinstance(outcome, Accepting) and not outcome.replayed and acceptance.small_audience is not None:
-            outcome = outcome._replace(plan=_plan(connection, outcome.ref, acceptance, acceptance.small_audience))
+        elif isinstance(outcome, Accepting) and not outcome.replayed:
+            outcome = outcome._replace(plan=recorded.get(outcome.ref))
         answers.append(outcome)
     return answers
 
 
-def _plan(connection: Connection, ref: int, acceptance: Acceptance, audience: Audience) -> Recorded | None:
-    """Resolves a small audience, unless it has so many devices that it is for the planner after all."""
-    now = acceptance.accept_time
-    page = audience_page(connection, acceptance.app_id, audience, "", MOST_PLANNED, now)
-    if page.after is not None:
-        return None
-    batches = batches_of(page.items, acceptance.fire_time, Priority(acceptance.priority), 0)
-    return write_plan(connection, ref, "", page, batches, now)
+def _plans(connection: Connection, new: Mapping[int, Acceptance]) -> dict[int, AudiencePage]:
+    """The audiences of small ones, unless they have so many devices that they are for the planner after all."""
+    small = {ref: (each.app_id, each.small_audience) for ref, each in new.items() if each.small_audience is not None}
+    return resolve(connection, small, max(each.accept_time for each in new.values())) if small else {}
+
+
+def _carry_out(
+    connection: Connection, new: Mapping[int, Acceptance], plans: Mapping[int, AudiencePage]
+) -> dict[int, Recorded]:
+    """Writes batches and missing results of messages that have just been written as planned."""
+    recorded: dict[int, Recorded] = {}
+    batches: list[tuple[int, str, NewBatch]] = []
+    for ref, page in plans.items():
+        each = new[ref]
+        missing = [result._replace(result_time=each.accept_time) for result in page.missing]
+        recorded[ref] = Recorded(ref, 1, missing, completed=not page.items)
+        cut = batches_of(page.items, each.fire_time, Priority(each.priority), 0)
+        batches += [(ref, each.app_id, batch) for batch in cut]
+    insert_batches(connection, batches)
+    insert_results(
+        connection,
+        [(ref, seq, result) for ref, plan in recorded.items() for seq, result in enumerate(plan.results, 1)],
+    )
+    completed = [new[ref] for ref, plan in recorded.items() if plan.completed]
+    for accept_time in sorted({each.accept_time for each in completed}):
+        forget_requests_later(connection, [each for each in completed if each.accept_time == accept_time], accept_time)
+    return recorded
 
 
 def _outcome(
@@ -170,18 +198,14 @@ def _write(
     connection: Connection,
     acceptances: Sequence[Acceptance],
     refs: Sequence[int],
-    outcomes: Sequence[Accepting | BellhopError],
+    new: Mapping[int, Acceptance],
+    plans: Mapping[int, AudiencePage],
 ) -> set[int]:
     """Writes the new messages; returns the refs of those that got none because their message id is taken.
 
     Keys that were taken for what became no message are given back.
     """
-    new = {
-        ref: acceptance
-        for acceptance, ref, outcome in zip(acceptances, refs, outcomes, strict=True)
-        if isinstance(outcome, Accepting) and outcome.ref == ref
-    }
-    rows = sorted(_row(ref, acceptance) for ref, acceptance in new.items())
+    rows = sorted((_row(ref, acceptance, plans.get(ref)) for ref, acceptance in new.items()), key=itemgetter(0, 1, 2))
     refused: set[int] = set()
     if insert_many(connection, messages, _MESSAGE_COLUMNS, rows, "(app_id, message_id) DO NOTHING") < len(rows):
         written = connection.execute(select(messages.c.ref).where(messages.c.ref.in_(new))).scalars()
@@ -198,24 +222,27 @@ def _write(
     return refused
 
 
-def _row(ref: int, acceptance: Acceptance) -> tuple[object, ...]:
+def _row(ref: int, acceptance: Acceptance, page: AudiencePage | None) -> tuple[object, ...]:
     scheduled = acceptance.fire_time > acceptance.accept_time
+    completed = page is not None and not page.items
+    state = MessageState.SCHEDULED if scheduled else MessageState.SENDING
     return (
         acceptance.app_id,
         acceptance.message_id,
         ref,
         acceptance.request_id,
-        int(MessageState.SCHEDULED if scheduled else MessageState.SENDING),
+        int(MessageState.COMPLETED if completed else state),
         acceptance.priority,
         acceptance.resend,
         acceptance.accept_time,
         acceptance.expire_time,
         acceptance.fire_time,
-        False,
+        acceptance.accept_time if completed else None,
+        page is not None,
         "",
+        0 if page is None else len(page.items),
         0,
-        0,
-        0,
-        0,
+        0 if page is None else len(page.missing),
+        0 if page is None else len(page.missing),
         False,
     )

@@ -1,8 +1,9 @@
 """Batches in SQL: written by planners, claimed under leases by workers."""
 
+import json
 import uuid
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from sqlalchemy import (
@@ -20,6 +21,7 @@ from sqlalchemy import (
     literal,
     literal_column,
     select,
+    text,
     true,
     union_all,
     update,
@@ -27,29 +29,38 @@ from sqlalchemy import (
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.batch import ClaimedBatch, NewBatch, Recorded
-from bellhop_server.domain.errors import ConcurrentChange
+from bellhop_server.domain.errors import BellhopError, ConcurrentChange
 from bellhop_server.domain.lanes import Lane, Share, Survey
 from bellhop_server.domain.message import MessageState
 from bellhop_server.domain.notification import Priority
 from bellhop_server.domain.planning import AudiencePage
 from bellhop_server.store.batch_rows import insert_batches, unpack
 from bellhop_server.store.database import Database
+from bellhop_server.store.group_writer import GroupWriter
 from bellhop_server.store.result_rows import insert_results
 from bellhop_server.store.results import forget_requests_later
 from bellhop_server.store.tables import batches, messages
 
 _log = structlog.stdlib.get_logger(__name__)
 
-# Put together once: that takes longer than carrying it out.
-_START = (
-    update(batches)
-    .where(
-        batches.c.batch_id == bindparam("id"),
-        batches.c.lease == bindparam("token"),
-        batches.c.lease_until > bindparam("now"),
-    )
-    .values(started=true(), lease_until=bindparam("until"))
-)
+# [[batch id, lease, now, until], ...] as rows. Locked in order, so that two who write never wait in a circle.
+_STARTED = {
+    "sqlite": "SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS token,"
+    " json_extract(value, '$[2]') AS moment, json_extract(value, '$[3]') AS until FROM json_each(:starts)",
+    "postgresql": "SELECT CAST(value ->> 0 AS bigint) AS id, value ->> 1 AS token,"
+    " CAST(value ->> 2 AS bigint) AS moment, CAST(value ->> 3 AS bigint) AS until"
+    " FROM json_array_elements(CAST(:starts AS json))",
+}
+_START = {
+    dialect: text(f"""
+UPDATE batches SET started = true, lease_until = until FROM ({starts}) AS starts
+WHERE batch_id = id AND lease = token AND lease_until > moment
+RETURNING batch_id
+""")  # noqa: S608 - one of the two above
+    for dialect, starts in _STARTED.items()
+}
+_TO_START = select(batches.c.batch_id).where(batches.c.batch_id.in_(bindparam("ids", expanding=True)))
+_TO_START = _TO_START.order_by(batches.c.batch_id).with_for_update()
 
 # In literals, or SQLite has no use for the partial indexes.
 _UNHELD: ColumnElement[bool] = literal_column("batches.lease_until = 0")
@@ -61,11 +72,19 @@ _INTERRUPTIONS = batches.c.interruptions + case((batches.c.started, 1), else_=0)
 _NOBODY = {"worker": "", "lease": "", "lease_until": 0}
 
 
+class _Start(NamedTuple):
+    batch_id: int
+    lease: str
+    now: Micros
+    until: Micros
+
+
 class SqlBatches:
     """Plans and leases. Part of `ports.MessageStore`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._starts = GroupWriter[_Start, bool](database.write, _start)
 
     async def add_plan(
         self, ref: int, expected_after: str, page: AudiencePage, new: Sequence[NewBatch], now: Micros
@@ -112,8 +131,11 @@ class SqlBatches:
 
     async def start(self, batch_id: int, lease: str, now: Micros, lease_until: Micros) -> bool:
         """See `ports.MessageStore`."""
-        values = {"id": batch_id, "token": lease, "now": now, "until": lease_until}
-        return await self._database.write(lambda connection: connection.execute(_START, values).rowcount) == 1
+        return await self._starts.submit(_Start(batch_id, lease, now, lease_until))
+
+    async def close_batches(self) -> None:
+        """Finishes what was taken and takes no more."""
+        await self._starts.aclose()
 
     async def release(self, worker: str) -> int:
         """See `ports.MessageStore`."""
@@ -124,6 +146,14 @@ class SqlBatches:
         """See `ports.MessageStore`. `started` stays, so that whoever claims next knows of the doubt."""
         statement = update(batches).where(_LEASED_ROWS).values(_NOBODY)
         return await self._database.write(lambda connection: connection.execute(statement).rowcount)
+
+
+def _start(connection: Connection, starts: list[_Start]) -> list[bool | BellhopError]:
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        connection.execute(_TO_START, {"ids": [each.batch_id for each in starts]})
+    started = set(connection.execute(_START[dialect], {"starts": json.dumps(starts)}).scalars())
+    return [each.batch_id in started for each in starts]
 
 
 def write_plan(

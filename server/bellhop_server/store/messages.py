@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import structlog
-from sqlalchemy import ColumnElement, Row, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, tuple_, union_all
 
 from bellhop_server.domain import Micros
 from bellhop_server.domain.acceptance import Accepted
@@ -38,6 +38,10 @@ _ERASED = (Audience(AudienceKind.USERS), Notification())
 # Each may have an audience to be resolved, and others have something to write too.
 _GROUP_LIMIT = 100
 
+# Each has what was sent, up to 4 MiB.
+_READ_AT_ONCE = 25
+_OF_REFS = _MESSAGE.where(messages.c.ref.in_(bindparam("refs", expanding=True)))
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -47,6 +51,7 @@ class SqlMessages:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._acceptances = GroupWriter[Acceptance, Accepting](database.write, accept_all, group_limit=_GROUP_LIMIT)
+        self._wanted = GroupWriter[int, Message](database.read, _read, group_limit=_READ_AT_ONCE)
 
     async def find_send(self, app_id: str, keys: Sequence[str]) -> tuple[str, str] | None:
         """See `ports.MessageStore`."""
@@ -96,7 +101,7 @@ class SqlMessages:
 
     async def get_message_by_ref(self, ref: int) -> Message:
         """See `ports.MessageStore`."""
-        return await self._get(messages.c.ref == ref, "")
+        return await self._wanted.submit(ref)
 
     async def list_messages(
         self,
@@ -158,6 +163,7 @@ class SqlMessages:
     async def close_messages(self) -> None:
         """Finishes what was taken and takes no more."""
         await self._acceptances.aclose()
+        await self._wanted.aclose()
 
     async def _get(self, condition: ColumnElement[bool], message_id: str) -> Message:
         statement = _MESSAGE.where(condition)
@@ -186,6 +192,11 @@ def _accepted(send: Send, accepting: Accepting, now: Micros) -> Accepted:
         options=replace(send.options, schedule_time=fire_time if fire_time > now else None),
     )
     return Accepted(message, replayed=False, plan=accepting.plan)
+
+
+def _read(connection: Connection, refs: list[int]) -> list[Message | BellhopError]:
+    found = {row.ref: _message(row) for row in connection.execute(_OF_REFS, {"refs": refs})}
+    return [found.get(ref) or MessageNotFound("") for ref in refs]
 
 
 def _message(row: Row[Any]) -> Message:

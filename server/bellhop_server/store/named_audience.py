@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -47,10 +47,17 @@ def devices_page(
     start = bisect_right(named, after)
     window = named[start : start + min(limit, DEVICE_WINDOW)]
     found = {row[0]: row for row in devices_named(connection, app_id, window, now)}
+    page = page_of_devices(audience, window, found)
+    ended = start + len(window) == len(named)
+    return page if ended else AudiencePage(page.items, page.missing, window[-1])
+
+
+def page_of_devices(audience: Audience, device_ids: Sequence[str], found: Mapping[str, Sequence[Any]]) -> AudiencePage:
+    """What is to be done about these ids, all that an audience names; `found`: rows of `devices_named` by id."""
     excluded = frozenset(audience.exclude_user_ids)
     items: list[Item] = []
     missing: list[Result] = []
-    for device_id in window:
+    for device_id in device_ids:
         row = found.get(device_id)
         if row is None:
             missing.append(_missing("UnknownDevice", device_id=device_id))
@@ -64,8 +71,19 @@ def devices_page(
             missing.append(_missing("PlatformExcluded", device_id=device_id))
         else:
             items.append(item(*device))
-    ended = start + len(window) == len(named)
-    return AudiencePage(items, missing, None if ended else window[-1])
+    return AudiencePage(items, missing, None)
+
+
+def page_of_users(users: Sequence[tuple[bytes, str]], found: Mapping[str, Sequence[Sequence[Any]]]) -> AudiencePage:
+    """All devices of users by key; `found`: what makes an item of each, by the key in hexadecimal."""
+    items: list[Item] = []
+    missing: list[Result] = []
+    for key, user in users:
+        rows = found[key.hex()]
+        items += [item(*row) for row in rows]
+        if not rows:
+            missing.append(_missing("NoDevice", user_id=user))
+    return AudiencePage(items, missing, None)
 
 
 def users_page(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, bindparam, delete, select, text, update
+from sqlalchemy import Connection, bindparam, delete, select, text, update
 
 from bellhop_server.domain import DAY, Micros
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Recorded
@@ -144,8 +144,8 @@ class SqlResults:
         return await self._database.read(lambda connection: connection.execute(statement).scalar()) or 0
 
 
-def forget_requests_later(connection: Connection, completed: Iterable[Row[Any]], now: Micros) -> None:
-    """Begins the last span of life of the ids under which these messages were sent."""
+def forget_requests_later(connection: Connection, completed: Iterable[Any], now: Micros) -> None:
+    """Begins the last span of life of the ids under which these were sent: rows, or what reads like them."""
     keys = sorted(
         (row.app_id, key) for row in completed for key in (message_key(row.message_id), row.request_id) if key
     )

@@ -87,4 +87,6 @@ class SqlStore(
         await self.close_secrets()
         await self.close_devices()
         await self.close_messages()
+        await self.close_batches()
+        await self.close_presence()
         await self.close_interactions()
