@@ -38,6 +38,10 @@ check: $(VENV)/.installed-dev ## Check style, types, imports, the contract and t
 gen: $(VENV)/.installed-dev ## Make the stubs anew from proto/.
 	$(BIN)/python scripts/gen.py
 
+.PHONY: docs
+docs: $(VENV)/.installed-docs ## Build the documentation as a site in build/docs, from what is here alone.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 .PHONY: faults
 faults: $(VENV)/.installed-dev ## Write docs/fault-matrix.md from the table that the tests play.
 	$(BIN)/python -m tests.faults

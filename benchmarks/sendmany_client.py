@@ -1,7 +1,7 @@
 """Sends messages to one person each: `python -m benchmarks.sendmany_client many|single ADDRESS SECRET COUNT DEVICES`.
 
-`many`: on one SendMany stream, in requests of 100, each as soon as gRPC takes it. `single`: each on a Send stream of its
-own, so many of them at once. Either way each is read to its summary, which must tell of one accepted push.
+`many`: on one SendMany stream, in requests of 100, each as soon as gRPC takes it. `single`: each on a Send stream of
+its own, so many of them at once. Either way each is read to its summary, which must tell of one accepted push.
 
 Prints one JSON line: messages, seconds, this client's own CPU seconds.
 """
