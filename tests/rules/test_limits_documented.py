@@ -7,6 +7,7 @@ from bellhop_server.domain import DAY
 from bellhop_server.domain.binding import GENERATION_LIFE
 from bellhop_server.domain.picture import FAREWELL
 from bellhop_server.domain.quota import DEVICES_OF_A_USER, UNVERIFIED_DEVICES
+from bellhop_server.domain.tag import SUBSCRIPTIONS, TAGS
 from bellhop_server.main import DEFAULT_LIMITS
 from bellhop_server.rpc.errors import MAX_VIOLATIONS
 from bellhop_server.rpc.notifier import EXPLAINED
@@ -43,6 +44,7 @@ def test_the_notifier_tells_how_many_streams_may_be_open() -> None:
     [
         ("Applications.RotateSecret", f"more than {LIVE_SECRETS} secrets of that kind"),
         ("PushRegistry.RegisterDevice", f"the user has {DEVICES_OF_A_USER:,} devices already"),
+        ("PushRegistry.Subscribe", f"more than {SUBSCRIPTIONS:,} subscriptions"),
         ("PushRegistry.RegisterAnonymousDevice", f"has {UNVERIFIED_DEVICES:,} UNVERIFIED devices already"),
         ("PushRegistry.UpdateDevice", f"has {UNVERIFIED_DEVICES:,} UNVERIFIED devices already"),
         ("PushRegistry.UnregisterDevice", f"for {FAREWELL // DAY} days after the device was taken out"),
@@ -66,6 +68,8 @@ def test_methods_tell_their_limits(method: str, told: str) -> None:
         ("QUOTA_EXCEEDED", f"`secrets` ({LIVE_SECRETS} live ones of a kind)"),
         ("QUOTA_EXCEEDED", f"`devices_of_user` ({DEVICES_OF_A_USER:,})"),
         ("QUOTA_EXCEEDED", f"`unverified_devices` ({UNVERIFIED_DEVICES:,} of an application)"),
+        ("QUOTA_EXCEEDED", f"`tags` ({TAGS:,} of an application)"),
+        ("QUOTA_EXCEEDED", f"`subscriptions` ({SUBSCRIPTIONS:,} of a device or user)"),
         ("STREAM_INTERRUPTED", f"a reader that took nothing for {DEFAULT_LIMITS.reader_seconds:.0f} seconds"),
     ],
 )

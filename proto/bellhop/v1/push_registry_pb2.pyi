@@ -958,7 +958,7 @@ class CreateTagRequest(_message.Message):
     tag_name: _builtins.str
     """Required. 1 to 128 characters without control characters."""
     description: _builtins.str
-    """For people: up to 1024 characters. Empty: none."""
+    """For people: up to 1024 characters without NUL. Empty: none."""
     def __init__(
         self,
         *,
@@ -1112,7 +1112,7 @@ class UpdateTagRequest(_message.Message):
     tag_name: _builtins.str
     """Required. 1 to 128 characters without control characters."""
     description: _builtins.str
-    """A new description: up to 1024 characters; present and empty forgets it. Absent: stays."""
+    """A new description: up to 1024 characters without NUL; present and empty forgets it. Absent: stays."""
     def __init__(
         self,
         *,
