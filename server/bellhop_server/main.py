@@ -198,7 +198,7 @@ async def _start(
             store,
         ),
         NotifierServicer(
-            Sending(store, queue, clock),
+            Sending(store, queue, clock, handover.briefs),
             Cancelling(store, queue, clock, fence),
             Explaining(store, providers, clock, stamper),
             watching,

@@ -166,7 +166,7 @@ class Server:
         self.watching = Watching(store, queue, clock)
         targets, proving = Targets(store, clock, {}), Unproved(store, clock, {})
         self.registering = Registering(store, clock, self.fence, targets, proving, PlainSealer())
-        self.sending = Sending(store, queue, clock)
+        self.sending = Sending(store, queue, clock, self.handover.briefs)
         self.cancelling = Cancelling(store, queue, clock, self.fence)
         self.parts = [asyncio.create_task(part.run()) for part in parts]
 

@@ -1,7 +1,14 @@
 """What is known of a message while its devices are dealt with, batch by batch."""
 
+from collections import OrderedDict
+from dataclasses import replace
+
 from bellhop_server.domain.message import Message
 from bellhop_server.domain.terms import Terms, terms
+from bellhop_server.ports import MessageStore
+
+# Messages whose briefs are kept: as many as a lane may have in hand.
+KEPT = 1000
 
 
 class Brief:
@@ -18,3 +25,28 @@ class Brief:
         if known is None:
             known = self._terms[platform] = terms(self.message, platform)
         return known
+
+
+class Briefs:
+    """The briefs of the latest messages; of others the store is asked."""
+
+    def __init__(self, store: MessageStore) -> None:
+        self._store = store
+        self._kept: OrderedDict[int, Brief] = OrderedDict()
+
+    async def of(self, ref: int) -> Brief:
+        """The brief of a message. Raises MessageNotFound."""
+        known = self._kept.get(ref)
+        if known is None:
+            return self.keep(await self._store.get_message_by_ref(ref))
+        self._kept.move_to_end(ref)
+        return known
+
+    def keep(self, message: Message) -> Brief:
+        """Of a message that will be asked for."""
+        # Whom it names is in its batches, and may be four megabytes.
+        slim = replace(message, audience=replace(message.audience, ids=(), exclude_user_ids=()))
+        brief = self._kept[message.ref] = Brief(slim, frozenset(message.audience.exclude_user_ids))
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return brief

@@ -3,12 +3,10 @@
 import asyncio
 import logging
 import random
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 
-from bellhop_server.app.brief import Brief
+from bellhop_server.app.brief import Briefs
 from bellhop_server.app.doubt import Doubt
 from bellhop_server.app.fencing import Fence, Mark
 from bellhop_server.app.hygiene import Hygiene
@@ -26,7 +24,6 @@ from bellhop_server.domain.retry import LAST_TRY
 from bellhop_server.ports import Clock, Provider, Store
 
 JITTER = 0.2
-CACHED_MESSAGES = 64
 # Seconds until what the store could not do is tried again.
 STORE_AWAY = 1.0
 
@@ -54,7 +51,7 @@ class Handover:
         self._hygiene = hygiene
         self._providers = providers
         self._stamper = stamper
-        self._briefs: OrderedDict[int, Brief] = OrderedDict()
+        self.briefs = Briefs(store)
 
     async def carry_out(self, batch: ClaimedBatch, settled: Callable[[int], None]) -> bool:
         """Brings every item of a claimed batch to a final result or into a batch of its own for later.
@@ -62,7 +59,7 @@ class Handover:
         `settled` hears how many results more are committed, or lost. False: the batch is ours no longer, or cannot be
         written, and comes again. Raises what the store raises where it is asked about the batch.
         """
-        brief = await self._brief(batch.message_ref)
+        brief = await self.briefs.of(batch.message_ref)
         at_stake = sum(
             not brief.terms(item.platform).may_resend(item.doubts + batch.interruptions + 1) for item in batch.items
         )
@@ -92,19 +89,6 @@ class Handover:
                 # Nothing has been handed over, though the start may be committed: once more, while the lease is ours.
                 await self._clock.sleep(STORE_AWAY)
         return True
-
-    async def _brief(self, ref: int) -> Brief:
-        known = self._briefs.get(ref)
-        if known is None:
-            message = await self._store.get_message_by_ref(ref)
-            # Whom it names is in its batches, and may be four megabytes.
-            slim = replace(message, audience=replace(message.audience, ids=()))
-            known = self._briefs[ref] = Brief(slim, frozenset(message.audience.exclude_user_ids))
-            if len(self._briefs) > CACHED_MESSAGES:
-                self._briefs.popitem(last=False)
-        else:
-            self._briefs.move_to_end(ref)
-        return known
 
     async def _left(self, sheet: Sheet) -> list[Item]:
         """What an interrupted worker left without a result, less what must not go again."""

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from uuid import uuid4
 
+from bellhop_server.app.brief import Briefs
 from bellhop_server.domain import Micros
 from bellhop_server.domain.acceptance import Accepted
 from bellhop_server.domain.errors import InvalidRequest, RequestIdReused, TagNotFound
@@ -19,8 +20,9 @@ _KEY = re.compile(r" ?[\x21-\x7e]{1,128}")
 class Sending:
     """Takes sends."""
 
-    def __init__(self, store: Store, queue: Queue, clock: Clock) -> None:
+    def __init__(self, store: Store, queue: Queue, clock: Clock, briefs: Briefs) -> None:
         self._store = store
+        self._briefs = briefs
         self._queue = queue
         self._clock = clock
 
@@ -110,6 +112,7 @@ class Sending:
             if plan.results or plan.completed:
                 self._queue.announce_results(plan)
             if not plan.completed:
+                self._briefs.keep(accepted.message)
                 self._queue.announce_work(Work.DELIVER)
 
     async def resolve(self, send: Send, validate: Callable[[Micros], None]) -> MessageCounts:

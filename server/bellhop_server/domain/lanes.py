@@ -23,7 +23,7 @@ WORKER_LIMIT = 8000
 REFILL = 4 * BATCH_SIZE
 
 _QUANTUM = {Priority.LOW: BATCH_SIZE, Priority.NORMAL: 2 * BATCH_SIZE, Priority.HIGH: 8 * BATCH_SIZE}
-_MOST_BATCHES = 64
+_MOST_BATCHES = 250
 
 
 class Lane(NamedTuple):
