@@ -112,17 +112,14 @@ class Handover:
         # Both clocks are read before the start is committed, so that neither limit is later than the lease allows.
         deadline, now = self._clock.monotonic() + HANDOVER, self._clock.now()
         with self._fence.mark(batch.app_id, batch.message_ref, items) as mark:
-            begun, reading = await asyncio.gather(
-                self._store.start(batch.batch_id, batch.lease, now, now + int(LEASE * SECOND)),
-                self._read(sheet, items),
-                return_exceptions=True,
-            )
-            if isinstance(begun, BaseException):
-                raise begun
-            if isinstance(reading, BaseException):
-                raise reading
+            reading = asyncio.create_task(self._read(sheet, items))
+            try:
+                begun = await self._store.start(batch.batch_id, batch.lease, now, now + int(LEASE * SECOND))
+                found = await reading
+            finally:
+                reading.cancel()
             if begun:
-                await self._pass_on(sheet, items, reading, mark, deadline)
+                await self._pass_on(sheet, items, found, mark, deadline)
             return begun
 
     async def _follow(self, sheet: Sheet, items: Sequence[Item], deadline: float) -> None:

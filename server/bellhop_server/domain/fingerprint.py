@@ -6,7 +6,8 @@ repeats, defaults left out so that a field that comes later does not change the 
 
 import hashlib
 import json
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from bellhop_server.domain.message import Audience, Send
@@ -35,12 +36,19 @@ def _audience(audience: Audience) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        given = ((field.name, getattr(value, field.name)) for field in fields(value) if not _is_default(value, field))
-        return {name: _plain(each) for name, each in given}
+        given = ((name, getattr(value, name), default) for name, default in _defaults(type(value)))
+        return {name: _plain(each) for name, each, default in given if not _is_default(each, default)}
     return value
 
 
-def _is_default(owner: Any, field: Field[Any]) -> bool:
-    value = getattr(owner, field.name)
-    default = field.default if field.default_factory is MISSING else field.default_factory()
+@cache
+def _defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Names and defaults of a dataclass's fields; the frozen ones that a send is made of can share them."""
+    return tuple(
+        (each.name, each.default if each.default_factory is MISSING else each.default_factory())
+        for each in fields(kind)
+    )
+
+
+def _is_default(value: Any, default: Any) -> bool:
     return type(value) is type(default) and bool(value == default)

@@ -61,6 +61,7 @@ class MeasuredQueue(Queue):
     def __init__(self, inner: Queue, metrics: Metrics) -> None:
         self._inner = inner
         self._metrics = metrics
+        self._counts: dict[tuple[int, int], Counter] = {}
 
     def announce_work(self, work: Work) -> None:
         self._inner.announce_work(work)
@@ -72,8 +73,16 @@ class MeasuredQueue(Queue):
         self._inner.announce_results(recorded)
         # In runs: most results are like the one before.
         for (platform, outcome), run in groupby(recorded.results, key=_KIND):
+            self._count(platform, outcome).inc(sum(1 for _ in run))
+
+    def _count(self, platform: int, outcome: int) -> Counter:
+        # Finding it by its labels costs more than all else here.
+        count = self._counts.get((platform, outcome))
+        if count is None:
             name = Platform(platform).name.lower() if platform else "none"
-            self._metrics.results.labels(name, Outcome(outcome).name.lower()).inc(sum(1 for _ in run))
+            count = self._metrics.results.labels(name, Outcome(outcome).name.lower())
+            self._counts[platform, outcome] = count
+        return count
 
     def subscribe(self, ref: int) -> Subscription:
         return self._inner.subscribe(ref)

@@ -127,9 +127,10 @@ def _insert_into_sqlite(
     connection: Connection, table: Table, columns: tuple[str, ...], rows: Sequence[tuple[Any, ...]], on_conflict: str
 ) -> int:
     """Many rows a statement: SQLite's driver hands over the interpreter's lock and takes it back with every row, and to
-    take it from a busy event loop costs many times what a row does. But not where rows may be there: that is slower.
+    take it from a busy event loop costs many times what a row does. But not where rows may have to be changed: that is
+    slower.
     """
-    if on_conflict:
+    if on_conflict and not on_conflict.endswith("DO NOTHING"):
         return connection.exec_driver_sql(_sqlite_insert(table, columns, 1, on_conflict), list(rows)).rowcount
     written = start = 0
     for size in _SQLITE_ROWS:

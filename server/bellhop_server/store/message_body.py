@@ -1,7 +1,8 @@
 """What is kept of a message's content: audience and notification as one compact JSON text with a version."""
 
 import json
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any, TypeVar
 
 from bellhop_server.domain.device import Platform
@@ -60,15 +61,21 @@ def decode(text: str) -> tuple[Audience, Notification]:
 
 def _changed(value: Audience | Notification | Override) -> dict[str, Any]:
     changed = {}
-    for each in fields(value):
-        content = getattr(value, each.name)
-        if content != _default(each):
-            changed[each.name] = _changed(content) if isinstance(content, Override) else content
+    kind: type[Any] = type(value)
+    for name, default in _defaults(kind):
+        content = getattr(value, name)
+        if content != default:
+            changed[name] = _changed(content) if isinstance(content, Override) else content
     return changed
 
 
-def _default(each: Field[Any]) -> Any:
-    return each.default if each.default_factory is MISSING else each.default_factory()
+@cache
+def _defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Names and defaults of a noun's fields; nobody changes them."""
+    return tuple(
+        (each.name, each.default if each.default_factory is MISSING else each.default_factory())
+        for each in fields(kind)
+    )
 
 
 def _read(kind: type[T], content: dict[str, Any]) -> T:

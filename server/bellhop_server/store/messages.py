@@ -36,7 +36,7 @@ _MESSAGE = select(messages, payloads.c.body).outerjoin(payloads, payloads.c.mess
 _ERASED = (Audience(AudienceKind.USERS), Notification())
 
 # Each may have an audience to be resolved, and others have something to write too.
-_GROUP_LIMIT = 100
+_GROUP_LIMIT = 250
 
 # Each has what was sent, up to 4 MiB.
 _READ_AT_ONCE = 25

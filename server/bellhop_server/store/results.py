@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, select, text, update
+from sqlalchemy import Connection, bindparam, delete, select, text
 
 from bellhop_server.domain import DAY, Micros
 from bellhop_server.domain.batch import BatchReport, ClaimedBatch, Recorded
@@ -17,7 +17,7 @@ from bellhop_server.store.batch_rows import insert_batches
 from bellhop_server.store.database import Database
 from bellhop_server.store.failures import StatementFailed
 from bellhop_server.store.result_rows import count_results, insert_results
-from bellhop_server.store.tables import batches, messages, request_ids, results
+from bellhop_server.store.tables import batches, messages, results
 
 TEXT_LENGTH = 256
 # A request id is remembered a day longer than its message.
@@ -53,11 +53,17 @@ RETURNING ref, app_id, message_id, request_id, state, result_seq
     for dialect, growth in _GROWTH.items()
 }
 
-_FORGET_LATER = (
-    update(request_ids)
-    .where(request_ids.c.app_id == bindparam("app"), request_ids.c.request_id == bindparam("id"))
-    .values(forget_time=bindparam("time"))
-)
+# [[application, key], ...] as rows.
+_KEYS = {
+    "sqlite": "SELECT json_extract(value, '$[0]') AS app, json_extract(value, '$[1]') AS id FROM json_each(:keys)",
+    "postgresql": "SELECT value ->> 0 AS app, value ->> 1 AS id FROM json_array_elements(CAST(:keys AS json))",
+}
+_FORGET_LATER = {
+    dialect: text(f"""
+UPDATE request_ids SET forget_time = :time FROM ({keys}) AS forgotten WHERE app_id = app AND request_id = id
+""")  # noqa: S608 - one of the two above
+    for dialect, keys in _KEYS.items()
+}
 
 # Put together once: that takes longer than carrying them out. Those that lock do so in order, so that two recorders
 # never wait in a circle.
@@ -150,8 +156,8 @@ def forget_requests_later(connection: Connection, completed: Iterable[Any], now:
         (row.app_id, key) for row in completed for key in (message_key(row.message_id), row.request_id) if key
     )
     if keys:
-        time = now + REQUEST_ID_LIFE
-        connection.execute(_FORGET_LATER, [{"app": app_id, "id": key, "time": time} for app_id, key in keys])
+        values = {"keys": json.dumps(keys), "time": now + REQUEST_ID_LIFE}
+        connection.execute(_FORGET_LATER[connection.dialect.name], values)
 
 
 def _record(
