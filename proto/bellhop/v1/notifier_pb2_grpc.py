@@ -153,7 +153,9 @@ class NotifierServicer:
         one `error`, which does not end the stream. Read while you write: the server stops reading while 1,000 items of the
         stream are unanswered. After the caller's half-close it answers what is open and ends with OK.
 
-        Credential: `app-secret`.
+        Credential: `app-secret`. It is looked at when the stream begins and again with every request: once the secret has
+        ended, the next request ends the stream with UNAUTHENTICATED and nothing of it is accepted. What was accepted before
+        is carried out.
 
         Repeating: safe with the same `request_id` and content for each item: it attaches to the message that is there.
 

@@ -121,6 +121,8 @@ class Edge(grpc.aio.ServerInterceptor):
 
             async def parsed() -> AsyncGenerator[Message]:
                 async for raw in raws:
+                    # A secret that has ended since the stream began takes nothing more.
+                    await self._authenticate(call, access, context)
                     yield self._parsed(raw, parse)
 
             async def serve() -> None:
@@ -164,7 +166,7 @@ class Edge(grpc.aio.ServerInterceptor):
         return self._parsed(raw, parse)
 
     async def _authenticate(self, call: Call, access: Access, context: Context) -> None:
-        """Learns who calls."""
+        """Learns who calls. Raises what `Authenticating.authenticate` raises, InvalidRequest."""
         metadata = tuple(context.invocation_metadata() or ())
         size = sum(len(key) + len(value) for key, value in metadata)
         self._check_size("metadata", size, self._limits.metadata_bytes)
@@ -175,6 +177,7 @@ class Edge(grpc.aio.ServerInterceptor):
         call.caller = await self._authenticating.authenticate(came, access)
 
     def _parsed(self, raw: bytes, parse: Callable[[bytes], Message]) -> Message:
+        """Raises InvalidRequest."""
         self._check_size("request", len(raw), self._limits.request_bytes)
         try:
             return parse(raw)

@@ -61,7 +61,7 @@ def decode(text: str) -> tuple[Audience, Notification]:
 
 def _changed(value: Audience | Notification | Override) -> dict[str, Any]:
     changed = {}
-    kind: type[Any] = type(value)
+    kind: Any = type(value)
     for name, default in _defaults(kind):
         content = getattr(value, name)
         if content != default:
