@@ -138,3 +138,48 @@ async def test_nothing_is_kept_for_readers_that_fell_far_behind() -> None:
 
     assert fast.recent(announced - 1, 10) is None, "what the fast reader had passed was kept"
     assert fast.recent(announced, 1000) == results(500, announced + 1)
+
+
+def of(ref: int, first: int, count: int, completed: bool = False) -> Recorded:
+    return Recorded(ref, first, results(count, first), completed)
+
+
+async def test_a_gathering_hears_of_what_it_follows_alone() -> None:
+    queue = LocalQueue()
+    gathering, other = queue.gather(), queue.gather()
+    gathering.follow(1)
+    gathering.follow(1)
+    gathering.follow(2)
+    other.follow(2)
+    for ref in (1, 2, 3):
+        queue.announce_results(of(ref, 1, 1))
+
+    assert await gathering.wait(0)
+    assert gathering.news() == {1: [of(1, 1, 1)], 2: [of(2, 1, 1)]}
+    assert other.news() == {2: [of(2, 1, 1)]}
+    assert gathering.news() == {}
+    gathering.leave(1)
+    gathering.leave(1)
+    queue.announce_results(of(1, 2, 1))
+    assert not await gathering.wait(0)
+    gathering.close()
+    queue.announce_results(of(2, 2, 1))
+    assert gathering.news() == {}
+    assert other.news() == {2: [of(2, 2, 1)]}
+    other.close()
+    assert not queue._gatherings
+
+
+async def test_a_gathering_keeps_so_much_of_all_its_messages_together() -> None:
+    queue = LocalQueue()
+    gathering = queue.gather()
+    for ref in range(10):
+        gathering.follow(ref)
+    for ref in range(10):
+        queue.announce_results(of(ref, 1, MAX_RECENT // 5, completed=True))
+
+    news = gathering.news()
+    assert sum(len(each.results) for kept in news.values() for each in kept or ()) == MAX_RECENT
+    assert [ref for ref, kept in news.items() if kept is None] == [5, 6, 7, 8, 9]
+    queue.announce_results(of(7, 801, 1))
+    assert gathering.news() == {7: [of(7, 801, 1)]}
