@@ -84,6 +84,10 @@ class Talk:
         while not enough():
             assert await self.take()
 
+    async def take_past(self, kind: str, count: int) -> None:
+        """Until there are more than so many events of that kind."""
+        await self.take_until(lambda: self.count(kind) > count)
+
     def count(self, kind: str) -> int:
         """Events of that kind so far."""
         return sum(answer.event.WhichOneof("event") == kind for each in self.answers.values() for answer in each)
@@ -128,9 +132,9 @@ async def test_no_more_is_read_while_a_thousand_items_are_unanswered(talk: Talk)
     assert await settled(lambda: talk.read) == WINDOW // AT_ONCE + 1
 
     while (ended := talk.count("summary")) < 2 * WINDOW:
-        await talk.take_until(lambda ended=ended: talk.count("accepted") > ended)  # type: ignore[misc]  # bound early
+        await talk.take_past("accepted", ended)
         await talk.deliver(WINDOW)
-        await talk.take_until(lambda ended=ended: talk.count("summary") > ended)  # type: ignore[misc]  # bound early
+        await talk.take_past("summary", ended)
     assert not await talk.take()
     kinds = Counter(tuple(answer.event.WhichOneof("event") for answer in answers) for answers in talk.answers.values())
     assert kinds == {("accepted", "results", "summary"): 2 * WINDOW}

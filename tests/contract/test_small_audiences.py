@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
@@ -83,11 +84,8 @@ async def test_together_as_each_by_itself(
     planned_items = [item for page in together.values() for item in page.items]
     assert len({id(item) for item in planned_items}) == len(planned_items) > 100
     for ref, (app_id, each) in small.items():
-        alone = await database.read(
-            lambda connection, app_id=app_id, each=each: audience_page(  # type: ignore[misc]  # bound early
-                connection, app_id, each, "", MOST_PLANNED, NOW
-            )
-        )
+        page = partial(audience_page, app_id=app_id, audience=each, after="", limit=MOST_PLANNED, now=NOW)
+        alone = await database.read(page)
         assert content(together[ref]) == content(alone), each
 
 

@@ -38,5 +38,5 @@ MET = {
 
 
 def test_every_promise_is_kept_whatever_happens(sqlite_theatre: Theatre) -> None:
-    play(sqlite_theatre, bounded(200), 0)
+    play(sqlite_theatre, bounded(300), 0)
     assert sqlite_theatre.seen.keys() >= MET, sqlite_theatre.seen

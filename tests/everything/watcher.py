@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import aclosing
 
-from bellhop_server.domain.errors import MessageNotFound, StreamInterrupted
+from bellhop_server.domain.errors import MessageNotFound, ServiceUnavailable, StreamInterrupted
 from bellhop_server.domain.event import AcceptedEvent, Event, ProgressEvent, ResultsEvent, SummaryEvent
 from bellhop_server.domain.message import Message, Outcome, ResultFilter
 from tests.everything.model import Model
@@ -60,7 +60,7 @@ class Watcher:
                     assert isinstance(event, AcceptedEvent) == first
                     first = False
                     self._take(event)
-        except (StreamInterrupted, MessageNotFound):
+        except (StreamInterrupted, MessageNotFound, ServiceUnavailable):
             self.gone = self.ref not in self._picture.messages
         except Exception as error:
             self._failed.append(error)

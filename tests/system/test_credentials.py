@@ -53,6 +53,9 @@ class House:
         kinds = [message_factory.GetMessageClass(each) for each in (method.input_type, method.output_type)]
         request = kinds[0]() if request is None else request
         codec = {"request_serializer": kinds[0].SerializeToString, "response_deserializer": kinds[1].FromString}
+        if method.client_streaming:
+            both = self.live.channel.stream_stream(path, **codec)
+            return [each async for each in both(iter([request]), metadata=metadata, timeout=20)]
         if method.server_streaming:
             stream = self.live.channel.unary_stream(path, **codec)
             return [each async for each in stream(request, metadata=metadata, timeout=20)]
@@ -176,6 +179,7 @@ RIGHT: dict[str, Callable[[House], Awaitable[Message] | Message]] = {
     ),
     "/bellhop.v1.PushRegistry/CheckCredential": lambda _: reg.CheckCredentialRequest(),
     "/bellhop.v1.Notifier/Send": lambda _: MESSAGE,
+    "/bellhop.v1.Notifier/SendMany": lambda _: notes.SendManyRequest(sends=[MESSAGE]),
     "/bellhop.v1.Notifier/WatchMessage": lambda _: notes.WatchMessageRequest(message_id="m1"),
     "/bellhop.v1.Notifier/GetMessage": lambda _: notes.GetMessageRequest(message_id="m1"),
     "/bellhop.v1.Notifier/ListMessages": lambda _: notes.ListMessagesRequest(),

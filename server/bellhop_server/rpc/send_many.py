@@ -20,7 +20,6 @@ from bellhop_server.rpc.errors import call_error, incident
 from bellhop_server.rpc.metrics import Metrics
 from bellhop_server.rpc.validation import validate
 
-MOST_ITEMS = 500
 MOST_ANSWERS = 500
 # Bytes in one response, and the largest answer more: clients take 4 MiB unless told otherwise.
 MOST_BYTES = 1024 * 1024
@@ -84,8 +83,7 @@ class SendManyStream:
 
     async def _read(self, requests: AsyncIterator[notes.SendManyRequest]) -> None:
         async for request in requests:
-            if not 1 <= len(request.sends) <= MOST_ITEMS:
-                raise InvalidRequest([Violation("sends", f"has {len(request.sends)} items, not 1 to {MOST_ITEMS}")])
+            validate(request)
             for send in request.sends:
                 self._unanswered += 1
                 wrong = self._wrong(send)

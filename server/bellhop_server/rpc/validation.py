@@ -17,7 +17,7 @@ from bellhop_server.domain import Micros
 from bellhop_server.rpc.rules import APP_ID, LOCALE, MESSAGE_ID, TAG_NAME_LENGTH, TIME_ZONE, Findings
 from bellhop_server.rpc.validation_credential import validate_delete_credential, validate_set_credential
 from bellhop_server.rpc.validation_grant import SESSION_LENGTH, validate_binding_key, validate_create_bind_grant
-from bellhop_server.rpc.validation_message import validate_explain_send, validate_send
+from bellhop_server.rpc.validation_message import validate_explain_send, validate_send, validate_send_many
 from bellhop_server.rpc.validation_tag import (
     validate_create_tag,
     validate_list_subscriptions,
@@ -244,6 +244,7 @@ _RULES: dict[type[Message], Callable[[Findings, Any], None]] = {
     reg.ListSubscriptionsRequest: validate_list_subscriptions,
     reg.ReportInteractionRequest: validate_report_interaction,
     notes.SendRequest: validate_send,
+    notes.SendManyRequest: validate_send_many,
     notes.WatchMessageRequest: _watch_message,
     notes.GetMessageRequest: _get_message,
     notes.ListMessagesRequest: _list_messages,

@@ -12,6 +12,7 @@ from bellhop_server.rpc.validation_web_push import validate_web_push
 
 MAX_AHEAD = timedelta(days=90)
 MAX_EXPLAINED = 1000
+MAX_SENDS = 500
 
 _RESERVED_DATA = re.compile(r"(bellhop|google|gcm).*|aps|from|message_type", re.DOTALL)
 _SHOWN_BY_SILENT = ("title", "subtitle", "body", "image_url", "sound")
@@ -25,6 +26,12 @@ def validate_send(found: Findings, request: notes.SendRequest) -> None:
     found.enum("result_filter", request.result_filter, event_pb2.ResultFilter.DESCRIPTOR)
     if request.accept_only and request.validate_only:
         found.add("validate_only", "contradicts accept_only")
+
+
+def validate_send_many(found: Findings, request: notes.SendManyRequest) -> None:
+    """Notes what is wrong with a SendManyRequest itself; each of its items is looked at by itself."""
+    if not 1 <= len(request.sends) <= MAX_SENDS:
+        found.add("sends", f"has {len(request.sends)} items, not 1 to {MAX_SENDS}")
 
 
 def validate_explain_send(found: Findings, request: notes.ExplainSendRequest) -> None:
