@@ -32,7 +32,7 @@ def test_a_refused_connection_is_not_sent_at_the_deadline(world: World) -> None:
 
     async def main() -> None:
         pool = world.pool(port)
-        batch = RecordingBatch(3, seconds=0.15)
+        batch = RecordingBatch(3, seconds=1.0)
         pool.send(batch)
         await batch.finished()
         assert time.monotonic() >= batch.deadline
