@@ -14,6 +14,8 @@ import { subscribe } from "./subscription.js";
 const worker = /** @type {ServiceWorkerGlobalScope} */ (/** @type {unknown} */ (self));
 const { registration, clients } = worker;
 const device = new Device(new Store(registration.scope), registration.scope);
+// Firefox tells of a notification that was clicked that it was closed, too.
+const opened = new Set();
 
 worker.addEventListener("push", (event) => event.waitUntil(arrived(readEnvelope(event.data))));
 worker.addEventListener("notificationclick", (event) => event.waitUntil(clicked(event.notification, event.action)));
@@ -77,9 +79,11 @@ async function showOwn(envelope, state) {
  */
 async function clicked(notification, action) {
   const mark = notification.data?.[MARK];
+  notification.close();
   if (!mark) {
     return;
   }
+  opened.add(mark.messageId);
   const { config, generation } = await device.read();
   const ours = mark.generation === generation;
   const home = config?.home ?? registration.scope;
@@ -87,7 +91,6 @@ async function clicked(notification, action) {
   const windows = await clients.matchAll({ type: "window", includeUncontrolled: true });
   const there = windows.find((each) => each.url === url) ?? (url === home ? windows[0] : undefined);
   const client = await (there ? there.focus() : clients.openWindow(url)).catch(() => null);
-  notification.close();
   if (!ours) {
     return;
   }
@@ -101,7 +104,7 @@ async function clicked(notification, action) {
 /** @param {Notification} notification */
 async function closed(notification) {
   const mark = notification.data?.[MARK];
-  if (mark?.messageId) {
+  if (mark?.messageId && !opened.has(mark.messageId)) {
     await device.note(mark.messageId, "DISMISSED", mark.generation);
     await device.settle();
   }

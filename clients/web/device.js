@@ -264,6 +264,6 @@ export class Device {
    * @returns {Promise<T>}
    */
   #exclusively(work) {
-    return this.#locks.request(this.#lock, work);
+    return /** @type {Promise<any>} */ (this.#locks.request(this.#lock, work));
   }
 }

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from typing import TypeVar
 from urllib.parse import unquote
 
 from bellhop_simulators.clock import Clock
@@ -9,6 +10,8 @@ from bellhop_simulators.webpush import base64url
 from bellhop_simulators.webpush.browser import BrowserSubscription
 from bellhop_simulators.webpush.decryption import public_key
 from bellhop_simulators.webpush.personas import PERSONAS, persona_of
+
+Browser = TypeVar("Browser", bound=BrowserSubscription)
 
 
 class Subscriptions:
@@ -28,10 +31,17 @@ class Subscriptions:
     def __iter__(self) -> Iterator[BrowserSubscription]:
         return iter(self._by_id.values())
 
-    def subscribe(self, persona: str = "mozilla", application_server_key: str | None = None) -> BrowserSubscription:
+    def subscribe(
+        self,
+        persona: str = "mozilla",
+        application_server_key: str | None = None,
+        *,
+        kind: type[Browser] = BrowserSubscription,  # type: ignore[assignment]  # a TypeVar has no default in Python 3.11
+    ) -> Browser:
         """Subscribe a browser of `persona`: `mozilla`, `fcm`, `apple` or `wns`.
 
-        `application_server_key` is the VAPID public key, base64url, that alone may send; None: any may.
+        `application_server_key` is the VAPID public key, base64url, that alone may send; None: any may. `kind` may be a
+        class of yours that passes messages on, to a browser that holds its keys itself.
 
         Raises:
             ValueError: no such persona, or the key is no P-256 point of 65 octets.
@@ -45,7 +55,7 @@ class Subscriptions:
             public_key(key)
         subscription_id = secrets.token_hex(16)
         path = PERSONAS[persona].path(subscription_id, bound=key is not None)
-        subscription = BrowserSubscription(subscription_id, persona, self.origin + path, key, self._clock)
+        subscription = kind(subscription_id, persona, self.origin + path, key, self._clock)
         self._by_id[subscription_id] = self._by_path[path] = subscription
         self._tokens.add(_identity(path))
         return subscription
