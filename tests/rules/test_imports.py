@@ -39,6 +39,7 @@ PLANTED = [
         "bellhop_simulators.apns.rules",
         "a simulated provider stands on what any of them shares",
     ),
+    ("clients/cli/bellhop_cli/main.py", "bellhop_testing.fake", "what is for users' tests is in nobody's way"),
     ("server/bellhop_server/settings.py", "bellhop_cli", "nothing imports the command line"),
 ]
 
