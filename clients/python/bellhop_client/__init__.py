@@ -21,6 +21,7 @@ from bellhop.v1.message_pb2 import (
 from bellhop.v1.notifier_pb2 import ExplainSendResponse, SendRequest
 from bellhop.v1.push_registry_pb2 import SubscriptionOutcome
 from bellhop.v1.tag_pb2 import Subscription, Tag
+from bellhop_client import reasons
 from bellhop_client.admin import AdminClient
 from bellhop_client.audience import to_devices, to_everyone, to_tags, to_users
 from bellhop_client.client import Client
@@ -87,6 +88,7 @@ __all__ = [
     "Violation",
     "WebPushOverride",
     "WebPushTarget",
+    "reasons",
     "service_config",
     "to_devices",
     "to_everyone",

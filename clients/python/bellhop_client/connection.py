@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import grpc
 
-from bellhop_client.errors import from_rpc_error
+from bellhop_client.status import from_rpc_error
 
 
 class _PagedRequest(Protocol):

@@ -10,8 +10,9 @@ import grpc
 
 from bellhop.v1.event_pb2 import SendEvent
 from bellhop.v1.notifier_pb2 import SendManyAnswer, SendManyRequest, SendRequest
-from bellhop_client.errors import BellhopError, from_call_error, from_rpc_error
+from bellhop_client.errors import BellhopError
 from bellhop_client.retry import RetryPolicy, is_interruption
+from bellhop_client.status import from_call_error, from_rpc_error
 
 if TYPE_CHECKING:
     from bellhop.v1.notifier_pb2_grpc import NotifierAsyncStub

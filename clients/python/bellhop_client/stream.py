@@ -10,8 +10,9 @@ import grpc
 from bellhop.v1.event_pb2 import Accepted, SendEvent, Summary, Validated
 from bellhop.v1.message_pb2 import Result
 from bellhop.v1.notifier_pb2 import SendRequest, WatchMessageRequest
-from bellhop_client.errors import BellhopError, UnavailableError, from_rpc_error
+from bellhop_client.errors import BellhopError, UnavailableError
 from bellhop_client.retry import RetryPolicy, is_interruption
+from bellhop_client.status import from_rpc_error
 
 if TYPE_CHECKING:
     from bellhop.v1.notifier_pb2 import SendResponse, WatchMessageResponse
