@@ -9,6 +9,8 @@ from bellhop_server.ports import MessageStore
 
 # Messages whose briefs are kept: as many as a lane may have in hand.
 KEPT = 1000
+# Names of an audience that cost less to keep than to leave out.
+FEW = 10
 
 
 class Brief:
@@ -44,9 +46,11 @@ class Briefs:
 
     def keep(self, message: Message) -> Brief:
         """Of a message that will be asked for."""
-        # Whom it names is in its batches, and may be four megabytes.
-        slim = replace(message, audience=replace(message.audience, ids=(), exclude_user_ids=()))
-        brief = self._kept[message.ref] = Brief(slim, frozenset(message.audience.exclude_user_ids))
+        audience = message.audience
+        if len(audience.ids) + len(audience.exclude_user_ids) > FEW:
+            # Whom it names is in its batches, and may be four megabytes.
+            message = replace(message, audience=replace(audience, ids=(), exclude_user_ids=()))
+        brief = self._kept[message.ref] = Brief(message, frozenset(audience.exclude_user_ids))
         if len(self._kept) > KEPT:
             self._kept.popitem(last=False)
         return brief

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
-from uuid import uuid4
+from secrets import token_hex
 
 from bellhop_server.app.brief import Brief
 from bellhop_server.app.sorting import Sorted, sort
@@ -113,7 +113,7 @@ def _message(send: Send, now: Micros) -> Message:
     return Message(
         ref=_NO_MESSAGE,
         app_id=send.app_id,
-        message_id=send.message_id or uuid4().hex,
+        message_id=send.message_id or token_hex(16),
         request_id=send.request_id,
         state=MessageState.SENDING,
         accept_time=now,

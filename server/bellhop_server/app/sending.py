@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from uuid import uuid4
+from secrets import token_hex
 
 from bellhop_server.app.brief import Briefs
 from bellhop_server.domain import Micros
@@ -37,7 +37,7 @@ class Sending:
         repeat = await self._checked(send, mark, validate, now)
         if repeat is not None:
             return repeat
-        accepted = await self._store.accept(send, mark, send.message_id or uuid4().hex, now)
+        accepted = await self._store.accept(send, mark, send.message_id or token_hex(16), now)
         if not accepted.replayed:
             self._announce(accepted)
         return accepted
@@ -60,7 +60,7 @@ class Sending:
                 outcomes.append(error)
             else:
                 if outcomes[-1] is None:
-                    checked.append((send, mark, send.message_id or uuid4().hex))
+                    checked.append((send, mark, send.message_id or token_hex(16)))
 
         def announce(accepted: Accepted) -> None:
             committed(accepted)

@@ -12,6 +12,8 @@ from typing import Any
 
 from bellhop_server.domain.message import Audience, Send
 
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
 
 def fingerprint(send: Send) -> str:
     """64 hexadecimal digits over audience, notification, options and the chosen message id."""
@@ -21,7 +23,7 @@ def fingerprint(send: Send) -> str:
         "options": _plain(send.options),
         "message_id": send.message_id,
     }
-    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = _JSON.encode(canonical)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -51,4 +53,4 @@ def _defaults(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _is_default(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and bool(value == default)
+    return value is default or (type(value) is type(default) and bool(value == default))

@@ -4,7 +4,6 @@ A send is mapped before it is validated, because a repeat is recognised by what 
 of a send never fails: what is not valid is carried along, and tells two different requests apart.
 """
 
-from dataclasses import replace
 from typing import cast
 
 from bellhop.v1 import device_pb2, event_pb2, message_pb2
@@ -35,13 +34,21 @@ SHOWN_IDS = 100
 
 def send_of(app_id: str, request: notes.SendRequest) -> Send:
     """What a SendRequest asks for, defaults filled in. Never fails."""
-    return replace(explained_of(app_id, request), request_id=request.request_id, message_id=request.message_id)
+    return _send_of(app_id, request, request.request_id, request.message_id)
 
 
 def explained_of(app_id: str, request: notes.SendRequest | notes.ExplainSendRequest) -> Send:
     """What would be sent, and how. Never fails."""
+    return _send_of(app_id, request, "", "")
+
+
+def _send_of(
+    app_id: str, request: notes.SendRequest | notes.ExplainSendRequest, request_id: str, message_id: str
+) -> Send:
     return Send(
         app_id=app_id,
+        request_id=request_id,
+        message_id=message_id,
         audience=_audience_of(request.audience),
         notification=notification_of(request.notification),
         options=_options_of(request.options),

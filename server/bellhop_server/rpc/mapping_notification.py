@@ -4,6 +4,7 @@ Neither way fails: what is not valid is carried along (see `mapping_message.py`)
 """
 
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 from google.protobuf.json_format import ParseDict
@@ -42,9 +43,9 @@ def notification_of(value: message_pb2.Notification) -> Notification:
         data=dict(value.data),
         thread_id=value.thread_id,
         # An override that says nothing is none: both are the same message.
-        apns=_apns_of(value.apns) if value.apns.ByteSize() else None,
-        fcm=_fcm_of(value.fcm) if value.fcm.ByteSize() else None,
-        web_push=_web_push_of(value.web_push) if value.web_push.ByteSize() else None,
+        apns=_apns_of(value.apns) if value.HasField("apns") and value.apns.ByteSize() else None,
+        fcm=_fcm_of(value.fcm) if value.HasField("fcm") and value.fcm.ByteSize() else None,
+        web_push=_web_push_of(value.web_push) if value.HasField("web_push") and value.web_push.ByteSize() else None,
     )
 
 
@@ -96,6 +97,7 @@ def _web_push_of(value: message_pb2.WebPushOverride) -> WebPushOverride:
     )
 
 
+@lru_cache(maxsize=256)
 def enum_of(type_: type[E], value: int) -> E:
     """The member; what is none is carried along as the number it is, and refused by validation."""
     try:

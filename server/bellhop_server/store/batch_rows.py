@@ -11,6 +11,7 @@ from bellhop_server.store.bulk import insert_many
 from bellhop_server.store.tables import batches
 
 VERSION = 1
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 _COLUMNS = (
     "message_ref",
@@ -63,7 +64,7 @@ def pack(items: Sequence[Item]) -> str:
         values = [getattr(item, name) for item in items]
         if any(value != default for value in values):
             columns[column] = values
-    return json.dumps(columns, ensure_ascii=False, separators=(",", ":"))
+    return _JSON.encode(columns)
 
 
 def unpack(text: str) -> list[Item]:

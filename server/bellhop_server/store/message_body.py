@@ -20,6 +20,7 @@ Override = ApnsOverride | FcmOverride | WebPushOverride
 T = TypeVar("T", Audience, Notification, ApnsOverride, FcmOverride, WebPushOverride)
 
 VERSION = 1
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 # How JSON's lists and numbers become what a field holds.
 _READ: dict[type, dict[str, Any]] = {
@@ -48,7 +49,7 @@ _READ: dict[type, dict[str, Any]] = {
 def encode(audience: Audience, notification: Notification) -> str:
     """Leaves out what has its default."""
     body = {"v": VERSION, "audience": _changed(audience), "notification": _changed(notification)}
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return _JSON.encode(body)
 
 
 def decode(text: str) -> tuple[Audience, Notification]:

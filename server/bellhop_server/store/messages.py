@@ -177,6 +177,7 @@ def _accepted(send: Send, accepting: Accepting, now: Micros) -> Accepted:
     """A new message."""
     fire_time = send.options.fire_time(now)
     state = MessageState.SCHEDULED if fire_time > now else MessageState.SENDING
+    schedule_time = fire_time if fire_time > now else None
     completed = accepting.plan is not None and accepting.plan.completed
     message = Message(
         ref=accepting.ref,
@@ -189,7 +190,9 @@ def _accepted(send: Send, accepting: Accepting, now: Micros) -> Accepted:
         complete_time=now if completed else None,
         audience=send.audience,
         notification=send.notification,
-        options=replace(send.options, schedule_time=fire_time if fire_time > now else None),
+        options=send.options
+        if send.options.schedule_time == schedule_time
+        else replace(send.options, schedule_time=schedule_time),
     )
     return Accepted(message, replayed=False, plan=accepting.plan)
 

@@ -23,6 +23,8 @@ _STAMP_SIZE = len(_STAMP % b"") - len(b"}}") + STAMP_LENGTH
 _NOW = b"10"
 _SAVING_POWER = b"5"
 _NO_OVERRIDE = ApnsOverride()
+# Escapes would make six bytes of a letter that is two in UTF-8, and Apple counts bytes.
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class _Type(NamedTuple):
@@ -88,8 +90,7 @@ def render(chunk: Chunk) -> Rendered | Answer:
         # Last, since a stamp is put in behind it.
         payload["bellhop"] = payload.pop("bellhop", {}) | {"message_id": chunk.message_id}
     try:
-        # Escapes would make six bytes of a letter that is two in UTF-8, and Apple counts bytes.
-        body = json.dumps(payload, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        body = _JSON.encode(payload).encode()
     except (ValueError, RecursionError):
         return Answer(Verdict.PAYLOAD_INVALID, reason="BadRequestPayload")
     largest = LARGEST_VOIP if push_type is ApnsPushType.VOIP else LARGEST
