@@ -1,6 +1,7 @@
 """The gateway as a server of its own: uvicorn, on a socket that is bound before anything is said."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -34,7 +35,9 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[str]:
     try:
         listening = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise ListenError(f"Cannot listen on {settings.gateway_listen}: {error.strerror}.") from error
+        # create_server adds words of its own; a name that does not resolve has no number of the system's.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
+        raise ListenError(f"Cannot listen on {settings.gateway_listen}: {reason}.") from error
     config = uvicorn.Config(
         create_app(settings),
         lifespan="on",
