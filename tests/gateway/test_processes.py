@@ -7,6 +7,7 @@ import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -90,9 +91,14 @@ async def apns() -> AsyncIterator[ApnsSimulator]:
 
 
 async def test_a_stream_that_a_restart_breaks_goes_on_after_the_last_event(tmp_path: Path, apns: ApnsSimulator) -> None:
-    # The first attempt is for nothing, and the second one after the restart.
-    apns.faults.add({"status": 503, "retry_after": 2}, {"token": TOKEN}, times=1)
-    send = {"audience": {"users": {"userIds": ["ann"]}}, "notification": {"title": "Hello"}, "messageId": "m1"}
+    # It goes out after the restart, or the stream would be over before.
+    at = (datetime.now(UTC) + timedelta(seconds=2)).isoformat()
+    send = {
+        "audience": {"users": {"userIds": ["ann"]}},
+        "notification": {"title": "Hello"},
+        "messageId": "m1",
+        "options": {"scheduleTime": at},
+    }
     async with (
         bellhop(tmp_path, "serve", "--gateway", **served(tmp_path, apns)) as (process, url),
         httpx.AsyncClient(base_url=url, timeout=30) as client,
@@ -101,11 +107,11 @@ async def test_a_stream_that_a_restart_breaks_goes_on_after_the_last_event(tmp_p
         async with client.stream("POST", "/v1/messages", json=send, headers=headers | EVENTS) as answer:
             lines = answer.aiter_lines()
             (accepted,) = await events(lines, "accepted")
-            await apns.journal.wait_for(1, token=TOKEN)
             process.terminate()
             broken = (await events(lines, "error"))[-1]
-    told = json.loads(broken["data"])["error"]
-    assert told["details"][0]["reason"] == "ERROR_REASON_STREAM_INTERRUPTED"
+    told = json.loads(broken["data"])["error"]["details"][0]
+    assert told["reason"] == "ERROR_REASON_STREAM_INTERRUPTED"
+    assert told["metadata"] == {"message_id": "m1", "cursor": accepted["id"]}
     async with (
         bellhop(tmp_path, "serve", "--gateway", **served(tmp_path, apns)) as (_, url),
         httpx.AsyncClient(base_url=url, timeout=30) as client,

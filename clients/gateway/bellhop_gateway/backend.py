@@ -1,5 +1,6 @@
 """The Bellhop server behind the gateway: calls by the descriptors, with the metadata of the request."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bellhop_client.connection import open_channel
-from bellhop_gateway.errors import from_grpc
+from bellhop_gateway.errors import from_grpc, interrupted
 from bellhop_gateway.routes import Route
 from bellhop_gateway.settings import GatewaySettings
 
@@ -25,6 +26,8 @@ class Backend:
         """Raises ValueError, OSError for settings that cannot be used."""
         roots = settings.server_ca.read_bytes() if settings.server_ca else None
         self._channel = open_channel(settings.server, root_certificates=roots)
+        self._streams: set[Any] = set()
+        self._stopping = False
 
     async def call(self, route: Route, request: Message, metadata: Metadata, timeout: float) -> Message:
         """One answer to one request. Raises Refused."""
@@ -43,6 +46,9 @@ class Backend:
         self, route: Route, request: Message, metadata: Metadata, timeout: float | None
     ) -> AsyncGenerator[Message]:
         """Every answer to one request, read as fast as they are taken. Raises Refused, also amid them."""
+        message_id, cursor = getattr(request, "message_id", ""), ""
+        if self._stopping:
+            raise interrupted(message_id, cursor)
         channel, asked = self._channel, route.descriptor.client_streaming
         method: Any = (channel.stream_stream if asked else channel.unary_stream)(
             route.full_name,
@@ -50,12 +56,27 @@ class Backend:
             response_deserializer=GetMessageClass(route.descriptor.output_type).FromString,
         )
         call = method(_once(request) if asked else request, metadata=tuple(metadata), timeout=timeout)
+        self._streams.add(call)
         try:
             async for response in call:
+                event = getattr(response, "event", None)
+                if event is not None:
+                    message_id, cursor = event.accepted.message_id or message_id, event.cursor
                 yield response
         except grpc.aio.AioRpcError as error:
             raise from_grpc(error) from error
+        except asyncio.CancelledError:
+            if not self._stopping or not call.cancelled():
+                raise
+            raise interrupted(message_id, cursor) from None
         finally:
+            self._streams.discard(call)
+            call.cancel()
+
+    def interrupt(self) -> None:
+        """Ends every stream, and those to come, as a server ends them that goes down."""
+        self._stopping = True
+        for call in self._streams:
             call.cancel()
 
     async def ready(self) -> bool:

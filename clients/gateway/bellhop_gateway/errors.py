@@ -100,6 +100,13 @@ def invalid(*violations: tuple[str, str]) -> Refused:
     return Refused(grpc.StatusCode.INVALID_ARGUMENT, f"Invalid request: {told}.", details)
 
 
+def interrupted(message_id: str, cursor: str) -> Refused:
+    """A stream that ends because the gateway does; it goes on from the cursor elsewhere, or here after a while."""
+    detail = reason_detail("STREAM_INTERRUPTED", message_id=message_id, cursor=cursor)
+    text = "The gateway is shutting down. The message goes on; go on from the last cursor."
+    return Refused(grpc.StatusCode.UNAVAILABLE, text, [detail, retry_detail(1.0)])
+
+
 def reason_detail(reason: str, **metadata: str) -> dict[str, Any]:
     """An ErrorInfo with a value of the contract's ErrorReason."""
     detail: dict[str, Any] = {

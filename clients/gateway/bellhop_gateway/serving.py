@@ -38,8 +38,9 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[str]:
         # create_server adds words of its own; a name that does not resolve has no number of the system's.
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
         raise ListenError(f"Cannot listen on {settings.gateway_listen}: {reason}.") from error
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -53,6 +54,9 @@ async def running_gateway(settings: GatewaySettings) -> AsyncIterator[str]:
     try:
         yield f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     finally:
+        if server.started:
+            # They would last as long as their messages, and nobody waits for that.
+            app.state.backend.interrupt()
         server.should_exit = True
         await serving
         listening.close()
