@@ -89,7 +89,8 @@ def test_many_sends_from_a_plain_iterator(client: SyncClient) -> None:
     answers = list(client.send_many([*sends, wrong]))
     ended = [each.request_id for each in answers if each.event is not None and each.event.HasField("summary")]
     assert sorted(ended) == sorted(send.request_id for send in sends)
-    assert [type(each.error) for each in answers if each.error is not None] == [InvalidRequestError]
+    (error,) = [each.error for each in answers if each.error is not None]
+    assert isinstance(error, InvalidRequestError)
 
 
 def test_many_threads_share_one(client: SyncClient) -> None:

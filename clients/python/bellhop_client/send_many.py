@@ -136,6 +136,10 @@ class SendMany:
             del self._open[request_id]
             self._room.notify()
 
+    async def _ended(self, request_id: str) -> None:
+        async with self._room:
+            await self._room.wait_for(lambda: request_id not in self._open)
+
     async def _write(self, call: Any) -> None:
         """First what an earlier stream left open, then what comes."""
         left = list(self._open.values())
@@ -164,9 +168,14 @@ class SendMany:
             except StopAsyncIteration:
                 self._exhausted = True
                 break
-            self._next = None
             if not request.request_id:
                 request.request_id = uuid.uuid4().hex
+            elif request.request_id in self._open:
+                # Answers to two under one id could not be told apart: the second one waits for the end of the first.
+                if batch:
+                    break
+                await self._ended(request.request_id)
+            self._next = None
             self._open[request.request_id] = _Open(request)
             batch.append(request)
         return batch

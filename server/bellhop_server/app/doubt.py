@@ -6,8 +6,7 @@ anyway. Of one lane no more than DOUBT are at stake at once.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Hashable
 
 from bellhop_server.domain.batch import DOUBT
 
@@ -19,35 +18,49 @@ class Doubt:
         self._most = most
         self._scales: dict[Hashable, _Scales] = {}
 
-    @asynccontextmanager
-    async def about(self, lane: Hashable, devices: int, *, whole: bool) -> AsyncIterator[Callable[[int], None]]:
-        """Waits until so many more may be at stake; they are no more when the context ends.
+    def about(self, lane: Hashable, devices: int, *, whole: bool) -> "Stake":
+        """Waits, when it is entered, until so many more may be at stake; they are no more when it is left.
 
-        `whole`: no others are in the batch, so that each result, of which the callable is told by number, is one of
-        these.
+        `whole`: no others are in the batch, so that each result, of which it is told by number, is one of these.
         """
+        return Stake(self._scales, self._most, lane, devices, whole)
+
+
+class Stake:
+    """Devices of a batch. Entered, it is what hears of results, by number, that are committed."""
+
+    __slots__ = ("_all", "_lane", "_left", "_most", "_whole")
+
+    def __init__(self, scales: "dict[Hashable, _Scales]", most: int, lane: Hashable, devices: int, whole: bool) -> None:
+        self._all = scales
+        self._most = most
+        self._lane = lane
+        self._left = devices
+        self._whole = whole
+
+    async def __aenter__(self) -> Callable[[int], None]:
+        if self._left:
+            scales = self._all.get(self._lane)
+            if scales is None:
+                scales = self._all[self._lane] = _Scales(self._most)
+            await scales.take(self._left)
+        return self._resolve
+
+    async def __aexit__(self, *_: object) -> None:
+        self._give(self._left)
+
+    def _resolve(self, results: int) -> None:
+        if self._whole:
+            self._give(min(results, self._left))
+
+    def _give(self, devices: int) -> None:
         if not devices:
-            yield lambda _: None
             return
-        scales = self._scales.get(lane)
-        if scales is None:
-            scales = self._scales[lane] = _Scales(self._most)
-        await scales.take(devices)
-        left = devices
-
-        def resolved(results: int) -> None:
-            nonlocal left
-            if whole:
-                results = min(results, left)
-                left -= results
-                scales.give(results)
-
-        try:
-            yield resolved
-        finally:
-            scales.give(left)
-            if scales.idle:
-                self._scales.pop(lane, None)
+        self._left -= devices
+        scales = self._all[self._lane]
+        scales.give(devices)
+        if scales.idle:
+            del self._all[self._lane]
 
 
 class _Scales:

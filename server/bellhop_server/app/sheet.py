@@ -16,6 +16,8 @@ from bellhop_server.domain.retry import decide
 class Sheet:
     """Takes answers and turns them into results, which the ledger has at once, or into further attempts."""
 
+    __slots__ = ("_suspects", "again", "batch", "brief", "cleared", "ledger", "proven", "refusals", "refused", "taken")
+
     def __init__(self, batch: ClaimedBatch, brief: Brief, ledger: Ledger, suspects: Collection[str] = ()) -> None:
         """`suspects`: devices whose targets a provider has called bad before."""
         self.batch = batch

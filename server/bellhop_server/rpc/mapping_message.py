@@ -132,21 +132,23 @@ def _audience(value: Audience) -> message_pb2.Audience:
 
 def message_counts(value: MessageCounts) -> message_pb2.MessageCounts:
     """Numbers of a message."""
-    return message_pb2.MessageCounts(
-        device_count=value.device_count,
-        planned=value.planned,
-        finished_count=value.finished_count,
-        retrying_count=value.retrying_count,
-        not_registered_count=value.not_registered_count,
-        outcomes=[
-            message_pb2.OutcomeCount(
-                platform=device_pb2.Platform.ValueType(platform),
-                outcome=message_pb2.Outcome.ValueType(outcome),
-                count=count,
-            )
-            for (platform, outcome), count in sorted(value.outcomes.items())
-        ],
-    )
+    shown = message_pb2.MessageCounts()
+    _count(shown, value)
+    return shown
+
+
+def _count(shown: message_pb2.MessageCounts, value: MessageCounts) -> None:
+    shown.device_count = value.device_count
+    shown.planned = value.planned
+    shown.finished_count = value.finished_count
+    shown.retrying_count = value.retrying_count
+    shown.not_registered_count = value.not_registered_count
+    for (platform, outcome), count in sorted(value.outcomes.items()):
+        shown.outcomes.add(
+            platform=device_pb2.Platform.ValueType(platform),
+            outcome=message_pb2.Outcome.ValueType(outcome),
+            count=count,
+        )
 
 
 def result(value: Result) -> message_pb2.Result:
@@ -179,33 +181,36 @@ def _fill(shown: message_pb2.Result, value: Result) -> None:
 
 def send_event(event: Event, cursor: str) -> event_pb2.SendEvent:
     """One step in the life of a message."""
+    shown = event_pb2.SendEvent()
+    write_event(shown, event, cursor)
+    return shown
+
+
+def write_event(shown: event_pb2.SendEvent, event: Event, cursor: str) -> None:
+    """The same in a place that is there already: of many answers none is copied."""
+    shown.cursor = cursor
     match event:
         case AcceptedEvent(_, message, replayed):
-            accepted = event_pb2.Accepted(
-                message_id=message.message_id,
-                replayed=replayed,
-                accept_time=timestamp(message.accept_time),
-                expire_time=timestamp(message.expire_time),
-            )
-            return event_pb2.SendEvent(cursor=cursor, accepted=accepted)
+            accepted = shown.accepted
+            accepted.message_id = message.message_id
+            accepted.replayed = replayed
+            set_timestamp(accepted.accept_time, message.accept_time)
+            set_timestamp(accepted.expire_time, message.expire_time)
         case ResultsEvent(_, results):
-            shown = event_pb2.SendEvent(cursor=cursor)
             add = shown.results.results.add
             for each in results:
                 _fill(add(), each)
-            return shown
         case ProgressEvent(_, counts):
-            next_attempt = optional_timestamp(counts.next_attempt_time)
-            progress = event_pb2.Progress(counts=message_counts(counts), next_attempt_time=next_attempt)
-            return event_pb2.SendEvent(cursor=cursor, progress=progress)
+            _count(shown.progress.counts, counts)
+            if counts.next_attempt_time is not None:
+                set_timestamp(shown.progress.next_attempt_time, counts.next_attempt_time)
         case SummaryEvent(_, message, counts):
-            summary = event_pb2.Summary(
-                message_id=message.message_id,
-                state=message_pb2.MessageState.ValueType(message.state),
-                counts=message_counts(counts),
-                complete_time=optional_timestamp(message.complete_time),
-            )
-            return event_pb2.SendEvent(cursor=cursor, summary=summary)
+            summary = shown.summary
+            summary.message_id = message.message_id
+            summary.state = message_pb2.MessageState.ValueType(message.state)
+            _count(summary.counts, counts)
+            if message.complete_time is not None:
+                set_timestamp(summary.complete_time, message.complete_time)
 
 
 def explanation(value: Explained) -> notes.ExplainSendResponse:

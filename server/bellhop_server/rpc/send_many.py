@@ -161,7 +161,7 @@ class SendManyStream:
                 answer.error.CopyFrom(call_error(content))
             elif message is not None:
                 cursor = cursor_of(message.app_id, message.message_id, content.seq)
-                answer.event.CopyFrom(mapping_message.send_event(content, cursor))
+                mapping_message.write_event(answer.event, content, cursor)
             size += answer.ByteSize()
             if last:
                 self._unanswered -= 1
