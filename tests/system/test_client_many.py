@@ -144,6 +144,20 @@ async def test_items_that_cannot_be_one(live: Live, shop: Shop, back_end: Client
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def test_two_of_one_id_come_one_after_the_other(live: Live, back_end: Client) -> None:
+    await phone(back_end)
+    other = SendRequest(request_id="r1", audience=to_users("ann"), notification=Notification(title="Other"))
+    first, again = sends(2)[1], sends(2)[1]
+    answers = [each async for each in back_end.send_many(source([*sends(1), first, again, other, *sends(1, 2)]))]
+    # The second one is the same message; the third one is another, and refused by the server alone.
+    assert sorted(ended(answers)) == ["r0", "r1", "r1", "r2"]
+    replayed = [each.event.accepted.replayed for each in answers if each.event and each.event.HasField("accepted")]
+    assert sorted(replayed) == [False, False, False, True]
+    (error,) = [each.error for each in answers if each.error is not None]
+    assert error.reason == "REQUEST_ID_REUSED"
+    assert len(live.provider.chunks) == 3
+
+
 async def test_no_more_is_read_than_the_window_holds(live: Live, back_end: Client) -> None:
     await phone(back_end)
     live.provider.answers.clear()
