@@ -2,6 +2,7 @@
 
 import time
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import jwt
@@ -67,7 +68,7 @@ class TestIssuer:
 
     def logout_token(self, **claims: Any) -> str:
         """A logout token for ann."""
-        told = {"jti": "j1", "exp": None, "events": {LOGOUT_EVENT: {}}, **claims}
+        told = {"jti": uuid4().hex, "exp": None, "events": {LOGOUT_EVENT: {}}, **claims}
         return self.token(header={"typ": "logout+jwt"}, **told)
 
     def public_pem(self, kid: str = "k1") -> bytes:

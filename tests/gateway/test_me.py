@@ -174,6 +174,19 @@ async def test_the_provider_says_that_a_session_has_ended(
     assert await devices(live, shop) == []
 
 
+async def test_a_logout_token_that_is_shown_again_ends_no_later_login(
+    http: httpx.AsyncClient, live: Live, shop: Shop, issuer: TestIssuer
+) -> None:
+    now = int(time.time())
+    token = issuer.logout_token(iat=now - 10)
+    await log_in(http, issuer.token(sid="s1", iat=now - 20))
+    assert (await logout(http, token)).status_code == 200
+    assert await devices(live, shop) == []
+    await log_in(http, issuer.token(sid="s2"))
+    assert (await logout(http, token)).status_code == 400
+    assert await devices(live, shop) == [("phone", "ann")]
+
+
 async def test_the_provider_says_that_somebody_is_gone(
     http: httpx.AsyncClient, live: Live, shop: Shop, issuer: TestIssuer
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from bellhop_gateway.oidc.issuer import FRESH, PAUSE, Issuer, IssuerAway
 from bellhop_gateway.oidc.sessions import Sessions
-from bellhop_gateway.oidc.tokens import SKEW, Identity, Logout, TokenRefused, Tokens
+from bellhop_gateway.oidc.tokens import LOGOUT_LIFE, SKEW, Identity, Logout, TokenRefused, Tokens
 from tests.gateway.issuer import AUDIENCE, ISSUER, LOGOUT_EVENT, TestIssuer
 
 
@@ -219,6 +219,7 @@ LOGOUTS: dict[str, dict[str, Any]] = {
     "with a nonce": {"nonce": "n"},
     "without an id": {"jti": None},
     "over": {"exp": int(time.time()) - SKEW - 5},
+    "too old": {"iat": int(time.time()) - LOGOUT_LIFE - SKEW - 5, "exp": int(time.time()) + 86_400},
     "for another": {"aud": "bank-app"},
 }
 
@@ -250,3 +251,15 @@ def test_what_has_ended_stays_so_for_a_day(monkeypatch: pytest.MonkeyPatch) -> N
     for user in ("d", "e", "f"):
         sessions.seen(Identity(user, f"s-{user}", now))
     assert [sessions.user_of(f"s-{user}") for user in "def"] == ["", "e", "f"]
+
+
+def test_a_spent_token_is_remembered_for_as_long_as_it_would_be_taken() -> None:
+    now = 1_000.0
+    sessions = Sessions(lambda: now)
+    sessions.spend("j1")
+    now += LOGOUT_LIFE + 2 * SKEW
+    sessions.spend("j2")
+    assert (sessions.spent("j1"), sessions.spent("j2"), sessions.spent("j3")) == (True, True, False)
+    now += 1
+    sessions.spend("j3")
+    assert not sessions.spent("j1")

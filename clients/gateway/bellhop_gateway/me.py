@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -81,12 +82,15 @@ class SignedIn:
         try:
             form = httpx.QueryParams((await read(request)).decode("ascii"))
             logout = await self._tokens.logout(form.get("logout_token", ""))
+            if self._sessions.spent(logout.token_id):
+                raise TokenRefused("it has been shown before")
             user_id = logout.user_id or self._sessions.user_of(logout.session_id)
             if not user_id:
                 raise TokenRefused("it names a session that nobody has shown here, and no user")
-            logout = Logout(user_id, logout.session_id, logout.issued)
+            logout = replace(logout, user_id=user_id)
             self._sessions.end(logout)
             await self._end(request, logout)
+            self._sessions.spend(logout.token_id)
         except (TokenRefused, UnicodeDecodeError) as error:
             _log.warning("a logout token was refused: %s", error)
             return JSONResponse({"error": "invalid_request"}, 400, _NO_STORE)

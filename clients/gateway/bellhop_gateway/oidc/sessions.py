@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
-from bellhop_gateway.oidc.tokens import Identity, Logout
+from bellhop_gateway.oidc.tokens import LOGOUT_LIFE, SKEW, Identity, Logout
 
 REMEMBERED = 100_000
 
@@ -17,6 +17,7 @@ class Sessions:
         self._life = life
         self._ended: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._users: OrderedDict[str, str] = OrderedDict()
+        self._spent: OrderedDict[str, float] = OrderedDict()
 
     def seen(self, identity: Identity) -> None:
         """Somebody has signed in by that session."""
@@ -29,6 +30,18 @@ class Sessions:
     def user_of(self, session_id: str) -> str:
         """Whose session it is; empty: this process does not know."""
         return self._users.get(session_id, "")
+
+    def spend(self, token_id: str) -> None:
+        """A logout token has done what it was for. Shown again, it would end what has begun since."""
+        now = self._now()
+        self._spent[token_id] = now
+        # Its clock may have been ahead of ours, and later behind it.
+        while len(self._spent) > REMEMBERED or next(iter(self._spent.values())) < now - LOGOUT_LIFE - 2 * SKEW:
+            self._spent.popitem(last=False)
+
+    def spent(self, token_id: str) -> bool:
+        """Whether that logout token has been used here."""
+        return token_id in self._spent
 
     def end(self, logout: Logout) -> None:
         """The sessions of a user, or one of them, have ended."""

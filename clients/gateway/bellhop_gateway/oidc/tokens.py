@@ -13,6 +13,8 @@ from bellhop_gateway.oidc.issuer import Issuer
 LONGEST = 16 * 1024
 SKEW = 60
 """Seconds that the provider's clock may differ from ours."""
+LOGOUT_LIFE = 600
+"""Seconds after its issue in which a logout token is taken, however long it says that it is good."""
 LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 _SIGN_IN_TYPES = ("", "jwt", "at+jwt")
 _LOGOUT_TYPES = ("", "jwt", "logout+jwt")
@@ -46,11 +48,15 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Logout:
-    """Whose sessions have ended: of a user, of one session, or of one session of a user; one of them may be empty."""
+    """Whose sessions have ended: of a user, of one session, or of one session of a user; one of them may be empty.
+
+    `token_id`: of the token that says so; empty: none does.
+    """
 
     user_id: str
     session_id: str
     issued: float
+    token_id: str = ""
 
 
 class Tokens:
@@ -85,12 +91,15 @@ class Tokens:
             raise TokenRefused("it does not say that somebody has logged out")
         if "nonce" in claims:
             raise TokenRefused("it has a nonce, as an ID token has")
-        if not _text(claims, "jti", _LONGEST_USER):
+        token_id, issued = _text(claims, "jti", _LONGEST_USER), float(claims["iat"])
+        if not token_id:
             raise TokenRefused("it has no id")
+        if issued <= self._now() - LOGOUT_LIFE - SKEW:
+            raise TokenRefused("it is too old")
         user_id, session_id = _text(claims, "sub", _LONGEST_USER), _text(claims, "sid", _LONGEST_SESSION)
         if not user_id and not session_id:
             raise TokenRefused("it names nobody")
-        return Logout(user_id, session_id, float(claims["iat"]))
+        return Logout(user_id, session_id, issued, token_id)
 
     async def _verified(self, token: str, kinds: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
         """Its type and its claims, signed by the issuer for the audience."""
