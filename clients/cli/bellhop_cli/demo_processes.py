@@ -43,6 +43,7 @@ class Stage:
         body = json.dumps({"persona": "mozilla", "application_server_key": application_server_key}).encode()
 
         def post() -> Mapping[str, Any]:
+            # The address is that of the simulator which this demo has started, as it told it, and so https.
             request = Request(f"{url}/subscriptions", body, {"content-type": "application/json"})  # noqa: S310 - ours
             with urlopen(request, context=ssl.create_default_context(cafile=ca_file)) as answer:  # noqa: S310 - ours
                 subscription: Mapping[str, Any] = json.load(answer)
